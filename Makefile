@@ -1,0 +1,56 @@
+# Needs python3 (3.11 or newer) with pip, and make. Everything else goes into .venv, from the hashed locks in requirements/.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+VENV := .venv
+RUN := $(VENV)/bin/python
+LOCK = $(VENV)/bin/uv pip compile --quiet pyproject.toml --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --custom-compile-command "make lock"
+
+# The first Python that is new enough; PYTHON=… chooses another one.
+ifndef PYTHON
+PYTHON := $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
+	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$python"; break; }; done)
+endif
+
+.PHONY: help up test fuzz-api lint format lock clean require-python install-local install-dev
+
+help: ## Say what can be made
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target text; do \
+		printf '%-18s %s\n' "$$target" "$$text"; done
+
+up: install-local ## Run the whole system here, until Ctrl-C (ARGS="--port-base 18000" …)
+	@exec $(RUN) manage.py up $(ARGS)
+
+test: install-dev ## Run every test (ARGS="SUITE …" for some)
+	@$(RUN) -m tests $(ARGS)
+
+fuzz-api: install-dev ## Attack the public API for longer than `make test` does
+	@$(RUN) -m tests fuzz-api $(ARGS)
+
+lint: install-dev ## Check style, types and the boundaries between apps
+	@$(RUN) -m tests checks
+
+format: install-dev ## Put the code in form
+	@$(VENV)/bin/ruff format .
+	@$(VENV)/bin/ruff check --fix .
+
+lock: install-dev ## Resolve the dependencies of pyproject.toml again
+	$(LOCK) --extra dev --output-file requirements/dev.txt
+	for extra in gateway auth images console local; do \
+		$(LOCK) --extra $$extra --constraints requirements/dev.txt --output-file requirements/$$extra.txt || exit 1; \
+	done
+
+clean: ## Remove .venv and what tools have left; data in .seawall stays
+	rm -rf $(VENV) build dist htmlcov .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -not -path './.seawall*' -prune -exec rm -rf {} +
+
+require-python:
+	@python='$(PYTHON)'; "$${python:-python3}" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		echo "Seawall needs Python 3.11 or newer, and $${python:-python3} is not: install the package python3" \
+		"of a newer release, or name another one with make PYTHON=/path/to/python" >&2; exit 1; }
+
+install-local: require-python
+	@$(PYTHON) ops/bootstrap.py $(VENV) local
+
+install-dev: require-python
+	@$(PYTHON) ops/bootstrap.py $(VENV) dev

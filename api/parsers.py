@@ -1,0 +1,147 @@
+"""Request bodies: JSON objects and multipart forms, both in strict UTF-8 and both with a limit on what is read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import IO, Any, NoReturn, cast
+
+from django.core.exceptions import (
+    RequestDataTooBig,
+    TooManyFieldsSent,
+    TooManyFilesSent,
+)
+from django.core.files.uploadhandler import FileUploadHandler, SkipFile
+from django.http import QueryDict, UnreadablePostError
+from django.http.multipartparser import MultiPartParser as DjangoMultipartParser
+from django.http.multipartparser import MultiPartParserError
+from rest_framework.parsers import BaseParser, DataAndFiles
+
+from internal.clients.images import IMAGE_LIMIT
+from internal.problems import Problem, ProblemError, image_fault
+
+JSON_LIMIT_BYTES = 64 * 1024
+_TOO_LARGE = "JSON and the text fields of a form may have 64 KiB together."
+
+
+class JsonObjectParser(BaseParser):
+    """Reads one JSON object (RFC 8259: UTF-8, no NaN or Infinity) of at most 64 KiB.
+
+    Raises:
+        ProblemError: payload_too_large (413), or malformed_request (400) for anything but an object.
+    """
+
+    media_type = "application/json"
+
+    def parse(
+        self,
+        stream: IO[Any],
+        media_type: str | None = None,
+        parser_context: Mapping[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        body = _read(stream, JSON_LIMIT_BYTES)
+        try:
+            text = body.decode("utf-8")
+        except UnicodeDecodeError:
+            raise ProblemError(Problem("malformed_request", "The body is not UTF-8 text.")) from None
+        try:
+            value = json.loads(text, parse_constant=_refuse_constant)
+        except RecursionError:
+            raise ProblemError(Problem("malformed_request", "The body is nested too deeply.")) from None
+        except ValueError:
+            raise ProblemError(Problem("malformed_request", "The body is not valid JSON.")) from None
+        if not isinstance(value, dict):
+            raise ProblemError(Problem("malformed_request", "The body must be a JSON object."))
+        return value
+
+
+class _BoundedFiles(FileUploadHandler):
+    """Stands before the handlers that keep files; of one that is too large it lets the rest run by, kept nowhere."""
+
+    exceeded = False
+    _size = 0
+
+    def new_file(self, *args: Any, **kwargs: Any) -> None:
+        super().new_file(*args, **kwargs)
+        self._size = 0
+
+    def receive_data_chunk(self, raw_data: bytes, start: int) -> bytes:
+        self._size += len(raw_data)
+        if self._size > IMAGE_LIMIT:
+            self.exceeded = True
+            raise SkipFile
+        return raw_data
+
+    def file_complete(self, file_size: int) -> None:
+        return None
+
+
+class MultipartParser(BaseParser):
+    """Reads a multipart form (RFC 7578): text fields as a QueryDict, files as uploaded files.
+
+    Django replaces bytes that are not UTF-8; an account whose name lost letters would be the result. So the form is
+    read as Latin-1, which loses nothing, and each text is decoded strictly here.
+
+    Raises:
+        ProblemError: image_too_large (413) for a file over IMAGE_LIMIT; its body is read to the end all the same,
+            because a client that is still sending would not see the answer. payload_too_large (413) when the text
+            fields together pass Django's limit, or malformed_request (400).
+    """
+
+    media_type = "multipart/form-data"
+
+    def parse(
+        self,
+        stream: IO[Any],
+        media_type: str | None = None,
+        parser_context: Mapping[str, Any] | None = None,
+    ) -> DataAndFiles[QueryDict, Any]:
+        assert parser_context is not None
+        request = parser_context["request"]
+        meta = {**request.META, "CONTENT_TYPE": media_type}
+        bounded = _BoundedFiles()
+        handlers = [bounded, *request.upload_handlers]
+        try:
+            form = DjangoMultipartParser(meta, cast(Any, stream), handlers, "latin-1")
+            fields, files = form.parse()
+        except (
+            MultiPartParserError,
+            TooManyFieldsSent,
+            TooManyFilesSent,
+            UnreadablePostError,
+        ):
+            raise ProblemError(
+                Problem(
+                    "malformed_request",
+                    "The body is not a complete multipart form of reasonable size.",
+                )
+            ) from None
+        except RequestDataTooBig:
+            raise ProblemError(Problem("payload_too_large", _TOO_LARGE)) from None
+        if bounded.exceeded:
+            raise ProblemError(image_fault("image_too_large", "The file is larger than 10 MB. Choose a smaller one."))
+        texts = QueryDict(mutable=True)
+        try:
+            for name, values in fields.lists():
+                texts.setlist(_strict(name), [_strict(value) for value in values])
+        except UnicodeDecodeError:
+            raise ProblemError(Problem("malformed_request", "A text field of the form is not UTF-8 text.")) from None
+        return DataAndFiles(texts, files)
+
+
+def _strict(text: str) -> str:
+    return text.encode("latin-1").decode("utf-8")
+
+
+def _read(stream: IO[Any], limit: int) -> bytes:
+    try:
+        body: bytes = stream.read(limit + 1)
+    except UnreadablePostError:
+        raise ProblemError(Problem("malformed_request", "The body ended too early.")) from None
+    if len(body) > limit:
+        raise ProblemError(Problem("payload_too_large", _TOO_LARGE))
+    return body
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")

@@ -1,0 +1,93 @@
+"""Gunicorn, the same for every role: threads, an application port, and a management port that never waits for workers.
+
+Reads BIND, MANAGEMENT_BIND, WORKERS, THREADS, GRACEFUL_TIMEOUT, SHUTDOWN_DELAY, LOG_FORMAT, LOG_LEVEL and
+PROMETHEUS_MULTIPROC_DIR from the environment; the role is that of DJANGO_SETTINGS_MODULE.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from environs import validate
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from config.env import Environment, EnvironmentFault
+from internal import logs, management, multiprocess
+
+_PORTS = {"gateway": 8000, "auth": 8001, "images": 8002, "console": 8004}
+_role = os.environ.get("DJANGO_SETTINGS_MODULE", "").rpartition(".")[2]
+if _role not in _PORTS:
+    sys.exit(f"DJANGO_SETTINGS_MODULE must be config.settings.<role>, the role one of {', '.join(_PORTS)}")
+
+_env = Environment()
+bind = [_env.str("BIND", f"0.0.0.0:{_PORTS[_role]}")]
+workers = _env.whole("WORKERS", "1" if _role == "console" else "2", at_least=1, at_most=64)
+threads = _env.whole("THREADS", "8", at_least=2, at_most=128)
+graceful_timeout = _env.whole("GRACEFUL_TIMEOUT", "20", at_least=1, at_most=600)
+_management_bind = _env.str("MANAGEMENT_BIND", f"0.0.0.0:{_PORTS[_role] + 1000}")
+_shutdown_delay = _env.whole("SHUTDOWN_DELAY", "0", at_least=0, at_most=120)
+_metrics = _env.str("PROMETHEUS_MULTIPROC_DIR")
+_logging = {
+    "style": _env.str("LOG_FORMAT", "json", validate=validate.OneOf(["json", "console"])),
+    "level": _env.str("LOG_LEVEL", "INFO", validate=validate.OneOf(["DEBUG", "INFO", "WARNING", "ERROR"])),
+}
+try:
+    _env.seal()
+except EnvironmentFault as fault:
+    sys.exit(str(fault))
+
+_metrics_folder = Path(_metrics)
+logs.configure(_logging)
+multiprocess.start(_metrics_folder)
+
+wsgi_app = "config.wsgi"
+proc_name = f"seawall-{_role}"
+worker_class = "gthread"
+preload_app = True
+keepalive = 75  # seconds: longer than any caller of ours keeps an idle connection
+timeout = 30
+_memory = Path("/dev/shm")  # noqa: S108 - heartbeats of workers, which must not wait for a disk
+worker_tmp_dir = str(_memory) if _memory.is_dir() else None
+control_socket_disable = True
+logger_class = logs.GunicornLogger
+forwarded_allow_ips = ""  # addresses and schemes of proxies are judged by Django's settings alone
+limit_request_line = 8190
+limit_request_field_size = 8190
+
+
+def when_ready(server: Any) -> None:
+    """Starts the process that answers on the management port."""
+    management.start(server, bind=_management_bind, shutdown_delay=_shutdown_delay, expected_workers=workers)
+
+
+def pre_fork(server: Any, worker: Any) -> None:
+    """Gives the worker a number, which its metric files carry: the next one of this number goes on with them."""
+    taken = {other.number for other in server.WORKERS.values()}
+    worker.number = next(number for number in range(len(taken) + 1) if number not in taken)
+
+
+def post_fork(server: Any, worker: Any) -> None:
+    """Lets the worker write metric files of its own."""
+    multiprocess.identify(f"worker{worker.number}")
+
+
+def post_worker_init(worker: Any) -> None:
+    """Tells the management port that this worker serves."""
+    management.worker_started(worker.number)
+
+
+def child_exit(server: Any, worker: Any) -> None:
+    """Takes back what a worker said while it lived: readiness and live gauges."""
+    management.worker_ended(worker.number)
+    multiprocess.forget(f"worker{worker.number}")
+
+
+def on_exit(server: Any) -> None:
+    """Ends the management port last."""
+    management.stop()
+    shutil.rmtree(_metrics_folder, ignore_errors=True)

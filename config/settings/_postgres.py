@@ -1,0 +1,48 @@
+"""The DATABASES entry of a serving role: a pool per process, and a limit on everything that could hang."""
+
+from __future__ import annotations
+
+from typing import Any
+
+CONNECT_TIMEOUT = 2  # seconds; libpq knows no less
+STATEMENT_TIMEOUT = 2_000  # milliseconds
+POOL_WAIT = 1.0  # seconds for a connection, before the caller hears that the database is away
+
+
+def pooled(connection: dict[str, str] | None, *, pool_size: int | None, application: str) -> dict[str, Any]:
+    """A database of a serving role.
+
+    The pool is per process: connections = replicas x workers x pool_size, and all roles together must stay under the
+    server's max_connections with every autoscaler at its maximum.
+    """
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        **(connection or {}),
+        "CONN_MAX_AGE": 0,
+        "CONN_HEALTH_CHECKS": True,
+        "OPTIONS": {
+            "application_name": application,
+            "connect_timeout": CONNECT_TIMEOUT,
+            "tcp_user_timeout": STATEMENT_TIMEOUT + 500,
+            "options": f"-c statement_timeout={STATEMENT_TIMEOUT} -c idle_in_transaction_session_timeout=10000",
+            "pool": {
+                "min_size": 0,
+                "max_size": pool_size,
+                "timeout": POOL_WAIT,
+                "max_idle": 300,
+                # A failed attempt is given up soon: the next caller starts a new one, so that an outage ends for
+                # callers when it ends for the server, not when a long back-off does.
+                "reconnect_timeout": 0.5,
+            },
+        },
+    }
+
+
+def direct(connection: dict[str, str] | None, *, application: str) -> dict[str, Any]:
+    """A database of the console: one connection at a time, and no limit on how long an operator's statement runs."""
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        **(connection or {}),
+        "CONN_HEALTH_CHECKS": True,
+        "OPTIONS": {"application_name": application, "connect_timeout": 5},
+    }

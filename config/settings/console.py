@@ -1,0 +1,93 @@
+"""The console: Django admin for staff over both databases, and the operational jobs. Never behind the public route."""
+
+from auth.passwords import PASSWORD_VALIDATORS
+from config.settings._image_store import image_store
+from config.settings._postgres import direct
+from config.settings.base import *  # noqa: F403
+from config.settings.base import INSTALLED_APPS, env
+from internal.headers import content_security_policy, permissions_policy
+
+INSTALLED_APPS = [
+    *INSTALLED_APPS,
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "csp",
+    "auth",
+    "images",
+]
+ROOT_URLCONF = "config.urls.console"
+
+DATABASES = {
+    "default": direct(env.postgres_url("AUTH_DATABASE_URL"), application="seawall-console"),
+    "images": direct(env.postgres_url("IMAGES_DATABASE_URL"), application="seawall-console"),
+}
+DATABASE_ROUTERS = ["config.routers.ImagesDatabaseRouter"]
+KEY_ENCRYPTION_KEYS = env.named_keys("KEY_ENCRYPTION_KEYS")
+IMAGE_ROOT = env.str("IMAGE_ROOT")
+UPLOADS_URL = env.base_url("UPLOADS_URL")
+
+# Staff and the people of the portal are hashed alike.
+PASSWORD_HASHERS = ["auth.hashers.Argon2idHasher"]
+AUTH_PASSWORD_VALIDATORS = PASSWORD_VALIDATORS
+
+# The console is reached through a tunnel to localhost, so plain HTTP is possible here and not in front of people.
+HTTPS_ONLY = env.bool("HTTPS_ONLY", True)
+CSRF_TRUSTED_ORIGINS = env.origins("CSRF_TRUSTED_ORIGINS", "")
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS_ONLY else None
+SECURE_SSL_REDIRECT = HTTPS_ONLY
+SECURE_HSTS_SECONDS = 31_536_000 if HTTPS_ONLY else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS_ONLY
+SECURE_HSTS_PRELOAD = HTTPS_ONLY
+SESSION_COOKIE_NAME = "__Host-console" if HTTPS_ONLY else "console"
+SESSION_COOKIE_AGE = 8 * 3600
+SESSION_COOKIE_SAMESITE = "Strict"
+SESSION_COOKIE_SECURE = HTTPS_ONLY
+CSRF_COOKIE_NAME = "__Host-console-csrf" if HTTPS_ONLY else "console-csrf"
+CSRF_COOKIE_HTTPONLY = True
+CSRF_COOKIE_SAMESITE = "Strict"
+CSRF_COOKIE_SECURE = HTTPS_ONLY
+
+MIDDLEWARE = [
+    "internal.middleware.RequestContextMiddleware",
+    "django_prometheus.middleware.PrometheusBeforeMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django_permissions_policy.PermissionsPolicyMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_prometheus.middleware.PrometheusAfterMiddleware",
+]
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+CONTENT_SECURITY_POLICY = content_security_policy(images=UPLOADS_URL)
+PERMISSIONS_POLICY = permissions_policy()
+
+STATIC_URL = "/static/"
+STATIC_ROOT = env.str("STATIC_ROOT")
+STORAGES = {
+    "images": image_store(IMAGE_ROOT),
+    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+}
+READINESS_CHECKS = ["auth.health.database"]
+
+env.seal()

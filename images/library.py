@@ -1,0 +1,210 @@
+"""What can be done with a person's images. Everything here is about one owner; another's image does not exist.
+
+The order of things: bytes are durable before their record commits, and a record is gone before its bytes are. A crash
+in between leaves at most bytes without a record; never a record without its bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import BinaryIO
+from uuid import UUID, uuid4
+
+import structlog
+from django.db import models, router, transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from images import cursors, decoding, faults, limits, store
+from images.models import Image, Owner
+from internal.context import current_deadline
+from internal.contracts import ImagePage, StoredImage
+from internal.problems import Problem, ProblemError, invalid_field
+
+log = structlog.get_logger(__name__)
+
+DEFAULT_PAGE, LARGEST_PAGE = 24, 100  # images
+
+
+def validate_upload(source: BinaryIO) -> None:
+    """Judges a file as `store_image` would, and keeps nothing.
+
+    Raises:
+        ProblemError: not_an_image, too_many_pixels, too_many_frames, storage_full, busy, deadline_exceeded.
+    """
+    with store.failures_named():
+        decoding.check(source)
+
+
+def store_image(owner: UUID, source: BinaryIO, *, as_profile_image: bool = False) -> StoredImage:
+    """Stores a picture with its avatar and card. When this returns, bytes and record are durable.
+
+    Raises:
+        ProblemError: as for `validate_upload`; image_quota_exceeded; invalid_token if the account was closed;
+            storage_unavailable.
+    """
+    _check_room(Owner.objects.filter(account_id=owner).first(), 0)
+    with store.failures_named(), decoding.converted(source) as converted:
+        image = Image(
+            id=uuid4(),
+            owner=owner,
+            content_type=converted.kind.content_type,
+            extension=converted.kind.extension,
+            width=converted.width,
+            height=converted.height,
+            size_bytes=converted.original.size,
+            sha256=converted.original.sha256,
+            animated=converted.animated,
+            is_profile_image=as_profile_image,
+        )
+        if current_deadline().remaining() <= 0:
+            raise faults.deadline_exceeded("Storing the image took too long. Nothing was stored; try again later.")
+        pieces = (converted.original, converted.avatar, converted.card)
+        store.put({name: piece.file for name, piece in zip(image.stored_names, pieces, strict=True)})
+    _record(image)
+    log.info("image_stored", image_id=str(image.id), size_bytes=image.size_bytes, content_type=image.content_type)
+    return image.to_contract()
+
+
+def _record(image: Image) -> None:
+    """Commits the record of bytes that are stored; removes the bytes if it cannot be committed."""
+    committing = False
+    try:
+        with transaction.atomic(using=router.db_for_write(Image)):
+            owner = Owner.objects.locked(image.owner)
+            _check_room(owner, image.size_bytes)
+            if image.is_profile_image:
+                _clear_profile_flag(image.owner)
+            image.save(force_insert=True)
+            owner.count(images=1, stored_bytes=image.size_bytes)
+            committing = True
+    except BaseException:
+        if committing:
+            # The answer to COMMIT was lost: the record may exist, so its bytes must stay.
+            log.error("image_commit_unknown", image_id=str(image.id))
+        else:
+            store.remove(image.stored_names)
+        raise
+
+
+def _check_room(owner: Owner | None, size: int) -> None:
+    if owner is None:
+        return
+    if owner.closed_at is not None:
+        raise ProblemError(Problem("invalid_token", "This account was closed: nothing can be stored for it."))
+    if owner.image_count >= limits.MAX_IMAGES:
+        raise faults.quota_exceeded(
+            f"You have stored {limits.MAX_IMAGES} images, which is all there may be. Delete one first."
+        )
+    if owner.stored_bytes + size > limits.MAX_STORED_BYTES:
+        raise faults.quota_exceeded(
+            f"Your images would take more than {limits.MAX_STORED_BYTES // 1024**3} GB. Delete some first."
+        )
+
+
+def list_images(owner: UUID, *, cursor: str | None = None, limit: int = DEFAULT_PAGE) -> ImagePage:
+    """A page of an owner's images, newest first: `limit` of them, from behind the place that `cursor` names.
+
+    Raises:
+        ProblemError: invalid_input for a limit or a cursor that is none.
+    """
+    if not 1 <= limit <= LARGEST_PAGE:
+        raise ProblemError(invalid_field("limit", "out_of_range", f"Give a whole number from 1 to {LARGEST_PAGE}."))
+    images = Image.objects.of(owner)
+    if cursor is not None:
+        try:
+            place = cursors.decode(cursor)
+        except ValueError:
+            message = "This is not a cursor of this list. Start without one."
+            raise ProblemError(invalid_field("cursor", "invalid", message)) from None
+        images = images.filter(Q(created_at__lt=place.created_at) | Q(created_at=place.created_at, id__lt=place.id))
+    total = Owner.objects.filter(account_id=owner).values_list("image_count", flat=True).first()
+    page = list(images[: limit + 1])
+    next_cursor = None
+    if len(page) > limit:
+        page.pop()
+        next_cursor = cursors.encode(cursors.Position(page[-1].created_at, page[-1].id))
+    return ImagePage(items=tuple(image.to_contract() for image in page), next_cursor=next_cursor, total=total or 0)
+
+
+def get_image(owner: UUID, image_id: UUID) -> StoredImage:
+    """One of the owner's images.
+
+    Raises:
+        ProblemError: not_found.
+    """
+    return _one_of(Image.objects.of(owner), image_id).to_contract()
+
+
+def delete_image(owner: UUID, image_id: UUID) -> None:
+    """Removes one of the owner's images; the bytes go when the record is gone for good.
+
+    Raises:
+        ProblemError: not_found.
+    """
+    with transaction.atomic(using=router.db_for_write(Image)):
+        keeper = Owner.objects.locked(owner)
+        _delete(keeper, [_one_of(Image.objects.of(owner), image_id)])
+
+
+def profile_image(owner: UUID) -> StoredImage | None:
+    """The owner's profile image; None if there is none."""
+    image = Image.objects.filter(owner=owner, is_profile_image=True).first()
+    return None if image is None else image.to_contract()
+
+
+def set_profile_image(owner: UUID, image_id: UUID) -> StoredImage:
+    """Makes one of the owner's images the profile image, instead of the one before.
+
+    Raises:
+        ProblemError: not_found.
+    """
+    with transaction.atomic(using=router.db_for_write(Image)):
+        Owner.objects.locked(owner)
+        image = _one_of(Image.objects.of(owner), image_id)
+        _clear_profile_flag(owner)
+        image.is_profile_image = True
+        image.save(update_fields=["is_profile_image"])
+    return image.to_contract()
+
+
+def clear_profile_image(owner: UUID) -> None:
+    """The owner has no profile image any more; the image itself stays."""
+    with transaction.atomic(using=router.db_for_write(Image)):
+        Owner.objects.locked(owner)
+        _clear_profile_flag(owner)
+
+
+def close_account(owner: UUID) -> None:
+    """Removes every image of the owner, and refuses whatever is uploaded for it later. May be called again."""
+    with transaction.atomic(using=router.db_for_write(Image)):
+        keeper = Owner.objects.locked(owner)
+        images = list(Image.objects.of(owner))
+        _delete(keeper, images)
+        Owner.objects.filter(pk=keeper.pk, closed_at=None).update(closed_at=timezone.now())
+    log.info("account_images_removed", images=len(images))
+
+
+def _one_of(images: models.QuerySet[Image], image_id: UUID) -> Image:
+    image = images.filter(id=image_id).first()
+    if image is None:
+        raise ProblemError(Problem("not_found", "You have no image with this id."))
+    return image
+
+
+def _clear_profile_flag(owner: UUID) -> None:
+    Image.objects.filter(owner=owner, is_profile_image=True).update(is_profile_image=False)
+
+
+def _delete(keeper: Owner, images: list[Image]) -> None:
+    """Deletes records under the owner's lock, and their bytes when that has committed."""
+    if not images:
+        return
+    Image.objects.filter(id__in=[image.id for image in images]).delete()
+    keeper.count(images=-len(images), stored_bytes=-sum(image.size_bytes for image in images))
+    transaction.on_commit(_removal(images), using=router.db_for_write(Image))
+
+
+def _removal(images: list[Image]) -> Callable[[], None]:
+    names = [name for image in images for name in image.stored_names]
+    return lambda: store.remove(names)

@@ -1,0 +1,27 @@
+"""The client's address, as far as it can be trusted."""
+
+from __future__ import annotations
+
+import ipaddress
+
+from django.conf import settings
+from django.http import HttpRequest
+
+
+def client_address(request: HttpRequest) -> str:
+    """The address from which a request came.
+
+    X-Forwarded-For is believed for as many entries, counted from its end, as there are proxies of our own in front
+    (TRUSTED_PROXY_COUNT); what a client wrote before them changes nothing.
+    """
+    chain = [request.META.get("REMOTE_ADDR", "")]
+    if settings.TRUSTED_PROXY_COUNT:
+        forwarded = request.META.get("HTTP_X_FORWARDED_FOR", "")
+        chain = [*(part.strip() for part in forwarded.split(",") if part.strip()), *chain]
+    candidate = chain[max(0, len(chain) - 1 - settings.TRUSTED_PROXY_COUNT)]
+    for text in (candidate, chain[-1]):
+        try:
+            return str(ipaddress.ip_address(text))
+        except ValueError:
+            continue
+    return "0.0.0.0"  # noqa: S104 - no address to bind to: a peer without one (a unix socket)

@@ -1,0 +1,77 @@
+"""The client of the auth role. Every method raises Unavailable, Rejected or InvalidReply, and nothing else."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from internal.contracts import Account, Session, SessionList, TokenGrant
+from internal.transport import Transport
+
+
+class AuthClient:
+    """What the gateway asks of auth. `token` is an access token of the person on whose behalf it asks."""
+
+    def __init__(self, transport: Transport) -> None:
+        self.transport = transport
+
+    def register(self, *, name: str, email: str, password: str) -> Account:
+        """Makes an account. Rejected: email_taken, invalid_input."""
+        payload = {"name": name, "email": email, "password": password}
+        reply = self.transport.call("register", "POST", "/internal/v1/accounts", signed=True, payload=payload)
+        return Account.from_json(reply.json)
+
+    def sign_in(self, *, email: str, password: str, device: str, address: str) -> TokenGrant:
+        """Starts a session. Rejected: invalid_credentials, account_locked, too_many_requests."""
+        payload = {"email": email, "password": password, "device": device, "address": address}
+        reply = self.transport.call("sign_in", "POST", "/internal/v1/sessions", signed=True, payload=payload)
+        return TokenGrant.from_json(reply.json)
+
+    def refresh(self, *, refresh_token: str, device: str, address: str) -> TokenGrant:
+        """Exchanges a refresh token for new tokens of the same session. Rejected: invalid_refresh_token."""
+        payload = {"refresh_token": refresh_token, "device": device, "address": address}
+        reply = self.transport.call("refresh", "POST", "/internal/v1/sessions/refresh", signed=True, payload=payload)
+        return TokenGrant.from_json(reply.json)
+
+    def sign_out(self, *, refresh_token: str) -> None:
+        """Ends the session of a refresh token; one that is not known (any more) is no error."""
+        payload = {"refresh_token": refresh_token}
+        self.transport.call("sign_out", "POST", "/internal/v1/sessions/revoke", signed=True, payload=payload)
+
+    def account(self, token: str) -> Account:
+        """The person's account. Rejected: invalid_token when the session has ended."""
+        return Account.from_json(self.transport.call("account", "GET", "/internal/v1/account", token=token).json)
+
+    def update_account(
+        self,
+        token: str,
+        *,
+        name: str | None = None,
+        email: str | None = None,
+        current_password: str | None = None,
+    ) -> Account:
+        """Changes what is given; a new email needs the current password.
+
+        Rejected: invalid_input, wrong_password, email_taken.
+        """
+        changes = {"name": name, "email": email, "current_password": current_password}
+        payload = {field: value for field, value in changes.items() if value is not None}
+        reply = self.transport.call("update_account", "PATCH", "/internal/v1/account", token=token, payload=payload)
+        return Account.from_json(reply.json)
+
+    def change_password(self, token: str, *, current_password: str, new_password: str) -> None:
+        """Changes the password and ends every other session. Rejected: wrong_password, invalid_input."""
+        payload = {"current_password": current_password, "new_password": new_password}
+        self.transport.call("change_password", "POST", "/internal/v1/account/password", token=token, payload=payload)
+
+    def sessions(self, token: str) -> tuple[Session, ...]:
+        """Where the person is signed in, last used first."""
+        reply = self.transport.call("sessions", "GET", "/internal/v1/sessions", token=token)
+        return SessionList.from_json(reply.json).items
+
+    def end_session(self, token: str, session_id: UUID) -> None:
+        """Signs out there. Rejected: not_found."""
+        self.transport.call("end_session", "DELETE", f"/internal/v1/sessions/{session_id}", token=token)
+
+    def close_account(self, token: str) -> None:
+        """Ends every session and removes the account."""
+        self.transport.call("close_account", "DELETE", "/internal/v1/account", token=token)

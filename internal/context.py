@@ -1,0 +1,94 @@
+"""What belongs to the request at hand and travels with it: its id, whose it is, and until when it must be answered."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+import structlog
+
+REQUEST_DEADLINE = 3.0  # seconds, for every call through the gateway
+UPLOAD_DEADLINE = 15.0  # seconds, for a call that carries an image
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
+_request_id: ContextVar[str] = ContextVar("request_id", default="")
+_deadline: ContextVar[Deadline | None] = ContextVar("deadline", default=None)
+_uploading: ContextVar[bool] = ContextVar("uploading", default=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """A moment of the monotonic clock (s) after which nobody waits for the answer any more."""
+
+    at: float
+
+    @classmethod
+    def after(cls, seconds: float) -> Deadline:
+        """The deadline that many seconds from now."""
+        return cls(time.monotonic() + seconds)
+
+    def remaining(self) -> float:
+        """Seconds left; zero or less when it has passed."""
+        return self.at - time.monotonic()
+
+
+def request_id() -> str:
+    """The id of the request at hand; empty outside of one."""
+    return _request_id.get()
+
+
+def begin_request(supplied_id: str | None) -> str:
+    """Starts a request: takes over the caller's id if it is well-formed, else makes one; returns it."""
+    well_formed = supplied_id is not None and _REQUEST_ID.fullmatch(supplied_id)
+    new_id = supplied_id if supplied_id and well_formed else secrets.token_hex(16)
+    structlog.contextvars.clear_contextvars()
+    structlog.contextvars.bind_contextvars(request_id=new_id)
+    _request_id.set(new_id)
+    return new_id
+
+
+def end_request() -> None:
+    """Forgets the request, so that nothing of it reaches the next one on this thread."""
+    structlog.contextvars.clear_contextvars()
+    _request_id.set("")
+    _deadline.set(None)
+
+
+def bind_account(account_id: object) -> None:
+    """Says whose request this is, for the log."""
+    structlog.contextvars.bind_contextvars(account_id=str(account_id))
+
+
+def current_deadline() -> Deadline:
+    """The deadline of the request at hand; outside of one, REQUEST_DEADLINE from now."""
+    return _deadline.get() or Deadline.after(REQUEST_DEADLINE)
+
+
+@contextmanager
+def deadline_of(seconds: float) -> Iterator[Deadline]:
+    """Gives the block its own deadline, `seconds` from now, in place of the one it stands in."""
+    deadline = Deadline.after(seconds)
+    token = _deadline.set(deadline)
+    try:
+        yield deadline
+    finally:
+        _deadline.reset(token)
+
+
+@contextmanager
+def upload_deadline() -> Iterator[Deadline]:
+    """Gives the block the deadline for uploads, unless it stands in one already."""
+    if _uploading.get():
+        yield current_deadline()
+        return
+    mark = _uploading.set(True)
+    try:
+        with deadline_of(UPLOAD_DEADLINE) as deadline:
+            yield deadline
+    finally:
+        _uploading.reset(mark)

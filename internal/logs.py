@@ -1,0 +1,117 @@
+"""Structured logs: one JSON object a line, readable lines on a terminal, and never a secret or an email address.
+
+Every line carries the request id and, once it is known, the account id of the request at hand.
+"""
+
+from __future__ import annotations
+
+import logging
+import logging.config
+import re
+import sys
+from collections.abc import Mapping, MutableMapping
+from typing import Any, Literal
+
+import structlog
+from gunicorn.glogging import Logger
+
+# Names of values that never reach a log, whatever they hold.
+_SECRET_NAMES = re.compile(r"passw|token|secret|authorization|cookie|email|private|signature", re.IGNORECASE)
+# A last net under everything, tracebacks included: addresses of people, JSON web tokens, bearer credentials.
+_SECRET_SHAPES = (
+    (re.compile(r"[^\s@<>\"'(){}\[\],;:=]+@[^\s@<>\"'(){}\[\],;:=]+\.[^\s@<>\"'(){}\[\],;:=.]+"), "[email]"),
+    (re.compile(r"eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]*)?"), "[token]"),
+    (re.compile(r"(?i)(bearer\s+)[A-Za-z0-9._~+/=-]{8,}"), r"\1[token]"),
+    (re.compile(r"(?i)(postgres(?:ql)?://[^:/\s]+:)[^@\s]+@"), r"\1[password]@"),
+)
+
+
+def configure(options: Mapping[str, Any]) -> None:
+    """Sets up logging for the process.
+
+    Args:
+        options: `style`, "json" or "console", and `level`, a level name of `logging`.
+    """
+    style: Literal["json", "console"] = options["style"]
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.PositionalArgumentsFormatter(),
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+        redact,
+    ]
+    renderer: structlog.typing.Processor = (
+        structlog.processors.JSONRenderer(default=str)
+        if style == "json"
+        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    )
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+    logging.config.dictConfig(
+        {
+            "version": 1,
+            "disable_existing_loggers": False,
+            "formatters": {
+                "structured": {
+                    "()": structlog.stdlib.ProcessorFormatter,
+                    "foreign_pre_chain": shared,
+                    "processors": [
+                        structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                        redact,
+                        renderer,
+                    ],
+                }
+            },
+            "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "structured"}},
+            "root": {"handlers": ["stderr"], "level": options["level"]},
+            "loggers": {
+                # One line a request comes from internal.middleware; Django's repeats it, with the path.
+                "django.request": {"level": "CRITICAL"},
+                "django.security.csrf": {"level": "ERROR"},
+                "django.server": {"level": "ERROR"},
+                "urllib3": {"level": "ERROR"},
+                "psycopg.pool": {"level": "ERROR"},
+                "PIL": {"level": "WARNING"},
+            },
+        }
+    )
+
+
+def redact(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """A structlog processor that takes secrets and email addresses out of an event, by name and by shape."""
+    for name, value in event.items():
+        if name in {"_record", "_from_structlog"}:
+            continue
+        if _SECRET_NAMES.search(name):
+            event[name] = "[removed]"
+        elif isinstance(value, str):
+            event[name] = _without_secrets(value)
+        elif isinstance(value, list | tuple | dict | BaseException):
+            event[name] = _without_secrets(str(value))
+    return event
+
+
+def _without_secrets(text: str) -> str:
+    for shape, replacement in _SECRET_SHAPES:
+        text = shape.sub(replacement, text)
+    return text
+
+
+class GunicornLogger(Logger):  # type: ignore[misc]  # gunicorn has no types
+    """Gunicorn's messages through the same handler as everything else; requests are logged by the middleware."""
+
+    def setup(self, cfg: Any) -> None:
+        """Leaves formatting and output to the root logger."""
+        self.error_log.handlers = []
+        self.error_log.propagate = True
+        self.error_log.setLevel(logging.INFO)
+        self.access_log.disabled = True
+
+    def access(self, resp: Any, req: Any, environ: Any, request_time: Any) -> None:
+        """Nothing: see internal.middleware.RequestContextMiddleware."""

@@ -1,0 +1,35 @@
+"""Metrics that roles share. Labels avoid the names that scraping gives to targets (service, endpoint, job, …)."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge, Histogram
+
+CALLS = Counter(
+    "seawall_client_calls_total",
+    "Calls to another role, by what came of them: ok, rejected, unavailable, invalid_reply, circuit_open.",
+    ["dependency", "operation", "outcome"],
+)
+CALL_SECONDS = Histogram(
+    "seawall_client_call_seconds",
+    "How long a call to another role took, in seconds.",
+    ["dependency", "operation"],
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 3, 5, 10, 15),
+)
+CIRCUIT_STATE = Gauge(
+    "seawall_client_circuit_state",
+    "The circuit breaker in front of another role: 0 closed, 1 half open, 2 open; the worst of all processes.",
+    ["dependency"],
+    multiprocess_mode="livemax",
+)
+DEPENDENCY_UP = Gauge(
+    "gateway_dependency_up",
+    "Whether the gateway's dependency can do its work: 1 yes, 0 no. Refreshed even when nobody calls.",
+    ["dependency"],
+    multiprocess_mode="livemostrecent",
+)
+BUILD = Gauge(
+    "seawall_build",
+    "Always 1; the labels say which release runs.",
+    ["role", "version", "commit"],
+    multiprocess_mode="livemax",
+)

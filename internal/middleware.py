@@ -1,0 +1,93 @@
+"""Middleware that every role has."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import structlog
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+
+from internal import context
+from internal.addresses import client_address
+from internal.problems import Problem, respond
+from internal.transport import DEADLINE_HEADER
+
+log = structlog.get_logger(__name__)
+
+GetResponse = Callable[[HttpRequest], HttpResponse]
+
+
+class RequestContextMiddleware:
+    """Gives each request its id, its deadline and its line in the log. Stands first: everything else may log.
+
+    The id comes from X-Request-ID where that is well-formed, and goes back in the answer. The deadline comes from the
+    calling role; the gateway (ACCEPTS_DEADLINE is not set there) gives its own. The log line has the route and not the
+    path: the path of a stored image is the key to it.
+    """
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+        self.accepts_deadline = getattr(settings, "ACCEPTS_DEADLINE", False)
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Answers the request inside its context."""
+        started = time.monotonic()
+        request_id = context.begin_request(request.headers.get("X-Request-ID"))
+        try:
+            with context.deadline_of(self._seconds(request)):
+                response = self.get_response(request)
+            response["X-Request-ID"] = request_id
+            if not response.streaming and not response.has_header("Content-Length"):
+                response["Content-Length"] = str(len(response.content))
+            match = request.resolver_match
+            log.info(
+                "request_finished",
+                method=request.method,
+                route=match.route if match else "(none)",
+                status=response.status_code,
+                milliseconds=round((time.monotonic() - started) * 1000, 1),
+                address=client_address(request),
+            )
+            return response
+        finally:
+            context.end_request()
+
+    def _seconds(self, request: HttpRequest) -> float:
+        supplied = request.headers.get(DEADLINE_HEADER, "")
+        if self.accepts_deadline and supplied.isdecimal():
+            return min(int(supplied) / 1000, context.UPLOAD_DEADLINE)
+        return context.REQUEST_DEADLINE
+
+
+class BodyLimitMiddleware:
+    """Refuses a body that is too long, or whose length is not said, before anything reads it.
+
+    Stands before everything that may read the body. BODY_LIMIT of the settings is in bytes. What the client goes on
+    sending is thrown away by the server, within bounds.
+    """
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Answers 411 or 413, or passes the request on."""
+        problem = self._fault(request)
+        return self.get_response(request) if problem is None else respond(request, problem)
+
+    def _fault(self, request: HttpRequest) -> Problem | None:
+        if "chunked" in request.headers.get("Transfer-Encoding", "").lower():
+            detail = "Send the body with a Content-Length; chunked transfer is not accepted."
+            return Problem("length_required", detail)
+        length = request.headers.get("Content-Length") or "0"
+        if not length.isdecimal():
+            return Problem("malformed_request", "Content-Length must be a whole number.")
+        if int(length) > settings.BODY_LIMIT:
+            limit = _readable(settings.BODY_LIMIT)
+            return Problem("payload_too_large", f"The request body is too large: at most {limit} are accepted.")
+        return None
+
+
+def _readable(size: int) -> str:
+    return f"{size // (1024 * 1024)} MB" if size >= 1024 * 1024 else f"{size // 1024} KB"

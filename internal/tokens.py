@@ -1,0 +1,244 @@
+"""Verification of access tokens (JWT, Ed25519) by any role on its own, from a cached key set.
+
+The key set outlives an outage of auth: the last good one is kept in memory and, where JWKS_CACHE_FILE names a file,
+on disk, for processes that start during the outage. A token with an unknown key id leads to a new fetch, at a bounded
+rate.
+Sources: RFC 7519 (JWT), RFC 7517 (JWK sets), RFC 8037 and RFC 9864 (Ed25519).
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Protocol
+from uuid import UUID
+
+import structlog
+from django.conf import settings
+from django.utils.module_loading import import_string
+from joserfc import jwt
+from joserfc.errors import ExpiredTokenError, JoseError
+from joserfc.jwk import OKPKey
+from joserfc.util import urlsafe_b64decode
+
+from internal import problems
+from internal.errors import InvalidReply, ServiceError, Unavailable
+from internal.problems import Problem, ProblemError
+from internal.transport import Transport
+
+log = structlog.get_logger(__name__)
+
+ALGORITHM = "Ed25519"
+FRESH_SECONDS = 60.0  # after that a key set is fetched anew, while the old one goes on serving
+REFETCH_SECONDS = 5.0  # at most one fetch in this time for key ids that are not known
+RETRY_SECONDS = 1.0  # at most one fetch in this time while there is no key set at all
+TOKEN_LIMIT = 4096  # characters
+
+KeySetDocument = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """What a verified access token says: whose it is, which session it belongs to, and from when until when."""
+
+    subject: UUID
+    session: UUID
+    issued_at: dt.datetime
+    expires_at: dt.datetime
+
+
+class JwksCache:
+    """The public keys that sign access tokens, by key id.
+
+    Args:
+        load: fetches the key set document; raises ServiceError if it cannot.
+        cache_file: where the last good document is kept, or None.
+    """
+
+    def __init__(self, load: Callable[[], KeySetDocument], cache_file: Path | None = None) -> None:
+        self._load = load
+        self._cache_file = cache_file
+        self._lock = threading.Lock()
+        self._keys: dict[str, OKPKey] = {}
+        self._fetched_at = float("-inf")
+        self._tried_at = float("-inf")
+        self._refreshing = False
+
+    def key(self, key_id: str) -> OKPKey | None:
+        """The key of that id; None if auth does not publish it.
+
+        Raises:
+            Unavailable: no key set was ever had, and auth does not answer.
+        """
+        if not self._keys:
+            self._first_fetch()
+        elif key_id not in self._keys:
+            self._fetch_within(REFETCH_SECONDS)
+        elif time.monotonic() - self._fetched_at > FRESH_SECONDS:
+            self._refresh_in_background()
+        return self._keys.get(key_id)
+
+    def _first_fetch(self) -> None:
+        with self._lock:
+            if self._keys:
+                return
+            if time.monotonic() - self._tried_at >= RETRY_SECONDS:
+                self._fetch()
+            if not self._keys:
+                self._read_cache_file()
+        if not self._keys:
+            raise Unavailable("auth", "no key set could be had yet")
+
+    def _fetch_within(self, seconds: float) -> None:
+        with self._lock:
+            if time.monotonic() - self._tried_at >= seconds:
+                self._fetch()
+
+    def _refresh_in_background(self) -> None:
+        with self._lock:
+            if self._refreshing or time.monotonic() - self._tried_at < REFETCH_SECONDS:
+                return
+            self._refreshing = True
+        threading.Thread(target=self._refresh, name="jwks-refresh", daemon=True).start()
+
+    def _refresh(self) -> None:
+        try:
+            self._fetch()
+        finally:
+            self._refreshing = False
+
+    def _fetch(self) -> None:
+        self._tried_at = time.monotonic()
+        try:
+            document = self._load()
+            keys = _keys_in(document)
+        except ServiceError as error:
+            log.warning("key_set_fetch_failed", reason=str(error), keys_kept=len(self._keys))
+            return
+        changed = keys.keys() != self._keys.keys()
+        self._keys = keys
+        self._fetched_at = time.monotonic()
+        if changed:
+            log.info("key_set_changed", key_ids=sorted(keys))
+            self._write_cache_file(document)
+
+    def _read_cache_file(self) -> None:
+        if self._cache_file is None:
+            return
+        try:
+            self._keys = _keys_in(json.loads(self._cache_file.read_text()))
+            log.info("key_set_read_from_cache", key_ids=sorted(self._keys))
+        except FileNotFoundError:
+            return
+        except (OSError, ValueError, InvalidReply) as error:
+            log.warning("key_set_cache_unreadable", reason=str(error))
+
+    def _write_cache_file(self, document: KeySetDocument) -> None:
+        if self._cache_file is None:
+            return
+        try:
+            handle, name = tempfile.mkstemp(dir=self._cache_file.parent, prefix=".jwks-")
+            with os.fdopen(handle, "w") as file:
+                json.dump(document, file)
+            os.replace(name, self._cache_file)
+        except OSError as error:
+            log.warning("key_set_cache_not_written", reason=str(error))
+
+
+def _keys_in(document: Any) -> dict[str, OKPKey]:
+    try:
+        keys = {str(jwk["kid"]): OKPKey.import_key(jwk) for jwk in document["keys"] if jwk.get("crv") == ALGORITHM}
+    except (JoseError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InvalidReply("auth", f"the key set is malformed: {type(error).__name__}") from None
+    if not keys:
+        raise InvalidReply("auth", "the key set has no key")
+    return keys
+
+
+def _fetch_from_auth(transport: Transport) -> KeySetDocument:
+    document = transport.call("jwks", "GET", "/internal/v1/jwks").json
+    if not isinstance(document, dict):
+        raise InvalidReply("auth", "the key set is not an object")
+    return document
+
+
+class KeySet(Protocol):
+    """Where verification finds public keys."""
+
+    def key(self, key_id: str) -> OKPKey | None:
+        """The key of that id; None if tokens of it are not accepted."""
+
+
+@cache
+def key_set() -> KeySet:
+    """The key set of this process: the class that TOKEN_KEY_SET names, where it is set, else auth's at AUTH_URL."""
+    own = getattr(settings, "TOKEN_KEY_SET", None)
+    if own is not None:
+        made: KeySet = import_string(own)()
+        return made
+    transport = Transport("auth", settings.AUTH_URL, pool_size=1)
+    cache_file = Path(settings.JWKS_CACHE_FILE) if settings.JWKS_CACHE_FILE else None
+    return JwksCache(lambda: _fetch_from_auth(transport), cache_file)
+
+
+_registry = jwt.JWTClaimsRegistry(
+    iss={"essential": True}, aud={"essential": True}, sub={"essential": True}, exp={"essential": True}
+)
+
+
+def verify(token: str) -> Claims:
+    """Verifies an access token.
+
+    Raises:
+        ProblemError: token_expired, or invalid_token for anything else that is wrong with it.
+        Unavailable: no key set could be had yet.
+    """
+    if len(token) > TOKEN_LIMIT:
+        raise ProblemError(_invalid())
+    try:
+        header = _header_of(token)
+        key_id = header.get("kid")
+        if header.get("alg") != ALGORITHM or not isinstance(key_id, str):
+            raise ProblemError(_invalid())
+        key = key_set().key(key_id)
+        if key is None:
+            raise ProblemError(_invalid())
+        claims = jwt.decode(token, key, algorithms=[ALGORITHM]).claims
+        if claims.get("iss") != settings.TOKEN_ISSUER or claims.get("aud") != settings.TOKEN_AUDIENCE:
+            raise ProblemError(_invalid())
+        _registry.validate(claims)
+        return Claims(
+            subject=UUID(claims["sub"]),
+            session=UUID(claims["sid"]),
+            issued_at=dt.datetime.fromtimestamp(claims["iat"], dt.UTC),
+            expires_at=dt.datetime.fromtimestamp(claims["exp"], dt.UTC),
+        )
+    except ExpiredTokenError:
+        raise ProblemError(
+            Problem("token_expired", "The access token has expired: get a new one with the refresh token.")
+        ) from None
+    except (JoseError, KeyError, TypeError, ValueError, AttributeError, OverflowError):
+        raise ProblemError(_invalid()) from None
+
+
+def _header_of(token: str) -> dict[str, Any]:
+    """The header of a compact token, not verified: it only says which key to look up."""
+    encoded, _, rest = token.partition(".")
+    if rest.count(".") != 1:
+        raise ValueError("not a compact token")
+    header = json.loads(urlsafe_b64decode(encoded.encode("ascii")))
+    if not isinstance(header, dict):
+        raise TypeError("the header is not an object")
+    return header
+
+
+def _invalid() -> problems.Problem:
+    return Problem("invalid_token", "The access token is not valid: sign in again.")

@@ -1,0 +1,273 @@
+"""One HTTP connection pool to another role, with everything that a call between roles must have.
+
+A deadline that holds against the clock (a body that drips does not outlive it), the request id, a token or a
+signature, a metric for each outcome, one retry where repeating is safe, and a circuit breaker.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import socket
+import time
+from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from urllib.parse import urlencode, urlsplit
+
+import urllib3
+from urllib3.connection import HTTPConnection
+
+from internal import context, metrics, problems, signing
+from internal.breaker import CircuitBreaker
+from internal.context import Deadline
+from internal.errors import InvalidReply, Rejected, Unavailable
+from internal.keys import NamedKey
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer, WriteableBuffer
+
+CONNECT_TIMEOUT = 0.25  # seconds
+IDLE_SECONDS = 30.0  # a connection that idled longer is not used again; servers keep theirs for 75 s
+REPLY_LIMIT = 2 * 1024 * 1024  # bytes of one answer
+DEADLINE_HEADER = "X-Deadline-Ms"
+
+_io_deadline: ContextVar[Deadline | None] = ContextVar("io_deadline", default=None)
+
+# Codes under 500 and above that are an answer to the person who asked, and not a failure of the service.
+_ANSWERS = frozenset({"storage_full", "storage_unavailable"})
+
+
+class _DeadlineSocket(socket.socket):
+    """A socket of which no read or write waits past the deadline of the call that it serves."""
+
+    def _allow(self) -> None:
+        deadline = _io_deadline.get()
+        if deadline is not None:
+            remaining = deadline.remaining()
+            if remaining <= 0:
+                raise TimeoutError("the deadline has passed")
+            self.settimeout(remaining)
+
+    def recv_into(self, buffer: WriteableBuffer, nbytes: int = 0, flags: int = 0, /) -> int:
+        self._allow()
+        return super().recv_into(buffer, nbytes, flags)
+
+    def sendall(self, data: ReadableBuffer, flags: int = 0, /) -> None:
+        self._allow()
+        super().sendall(data, flags)
+
+
+class _DeadlineConnection(HTTPConnection):
+    last_used = 0.0
+
+    def _new_conn(self) -> socket.socket:
+        return _DeadlineSocket(fileno=super()._new_conn().detach())
+
+
+class _Pool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _DeadlineConnection
+
+    def _get_conn(self, timeout: float | None = None) -> Any:
+        connection = cast(_DeadlineConnection, super()._get_conn(timeout))
+        now = time.monotonic()
+        if now - connection.last_used > IDLE_SECONDS:
+            connection.close()
+        connection.last_used = now
+        return connection
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer: its status and its JSON, None where it has no body."""
+
+    status: int
+    json: Any
+    retry_after: int | None = None  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """A request body that is a file: readable, seekable, `size` bytes long from its beginning."""
+
+    file: BinaryIO
+    size: int
+
+    def digest(self) -> str:
+        """SHA-256 of the content, hexadecimal."""
+        self.file.seek(0)
+        return hashlib.file_digest(cast(io.BytesIO, self.file), "sha256").hexdigest()
+
+
+class Transport:
+    """Calls to one role.
+
+    Args:
+        dependency: "auth" or "images", as it appears in metrics and errors.
+        base_url: http://host:port of the role.
+        keys: keys for signed calls, the one that signs first.
+        pool_size: connections that are kept open, in this process.
+    """
+
+    def __init__(self, dependency: str, base_url: str, keys: Sequence[NamedKey] = (), *, pool_size: int = 16) -> None:
+        self.dependency = dependency
+        self.breaker = CircuitBreaker()
+        self._keys = keys
+        parts = urlsplit(base_url)
+        assert parts.hostname is not None
+        pool_class = _Pool if parts.scheme == "http" else urllib3.HTTPSConnectionPool
+        self._pool = pool_class(parts.hostname, parts.port, maxsize=pool_size, block=False)
+
+    def call(
+        self,
+        operation: str,
+        method: str,
+        path: str,
+        *,
+        token: str | None = None,
+        signed: bool = False,
+        payload: Mapping[str, Any] | None = None,
+        body: Body | None = None,
+        query: Mapping[str, str | int] | None = None,
+    ) -> Reply:
+        """Makes one call and returns its answer of 2xx.
+
+        GET is repeated once if the connection fails, inside the deadline; nothing else is repeated.
+
+        Args:
+            operation: what the caller wants, as metrics name it.
+            token: an access token to send along; or
+            signed: whether to sign the call with a service key.
+            payload: sent as JSON; or
+            body: sent as it is.
+
+        Raises:
+            Unavailable: no answer inside the deadline, or the service said that it cannot.
+            Rejected: the service said no.
+            InvalidReply: the answer is not of the contract.
+        """
+        deadline = context.current_deadline()
+        content: bytes | Body = body or (b"" if payload is None else json.dumps(payload).encode())
+        target = path + (f"?{urlencode(query)}" if query else "")
+        headers = {"Accept": "application/json", "X-Request-ID": context.request_id()}
+        if token is not None:
+            headers["Authorization"] = f"Bearer {token}"
+        if payload is not None:
+            headers["Content-Type"] = "application/json"
+        if body is not None:
+            headers |= {"Content-Type": "application/octet-stream", "Content-Length": str(body.size)}
+        digest = _digest(content) if signed else ""
+        attempts = 2 if method == "GET" else 1
+        started = time.monotonic()
+        outcome = "unavailable"
+        try:
+            while True:
+                attempts -= 1
+                if not self.breaker.allows():
+                    outcome = "circuit_open"
+                    raise Unavailable(self.dependency, "it failed repeatedly and is not asked just now")
+                if signed:
+                    headers |= signing.sign(self._keys, method=method, path=target, body_digest=digest)
+                try:
+                    reply = self._exchange(method, target, headers, content, deadline)
+                except (urllib3.exceptions.HTTPError, OSError) as error:
+                    self.breaker.failed()
+                    if attempts and deadline.remaining() > 0 and not isinstance(error, TimeoutError):
+                        continue
+                    raise Unavailable(self.dependency, type(error).__name__) from error
+                except BaseException:
+                    self.breaker.failed()
+                    raise
+                break
+            self._settle(reply)
+            outcome = "ok"
+            return reply
+        except Rejected:
+            outcome = "rejected"
+            raise
+        except InvalidReply:
+            outcome = "invalid_reply"
+            raise
+        finally:
+            metrics.CALLS.labels(self.dependency, operation, outcome).inc()
+            metrics.CALL_SECONDS.labels(self.dependency, operation).observe(time.monotonic() - started)
+            metrics.CIRCUIT_STATE.labels(self.dependency).set(self.breaker.state)
+
+    def _exchange(
+        self, method: str, target: str, headers: dict[str, str], content: bytes | Body, deadline: Deadline
+    ) -> Reply:
+        remaining = deadline.remaining()
+        if remaining <= 0:
+            raise TimeoutError("the deadline has passed")
+        if isinstance(content, Body):
+            content.file.seek(0)
+        mark = _io_deadline.set(deadline)
+        response = None
+        try:
+            response = self._pool.urlopen(
+                method,
+                target,
+                body=content.file if isinstance(content, Body) else content,
+                headers=headers | {DEADLINE_HEADER: str(max(1, int(remaining * 1000)))},
+                retries=False,
+                redirect=False,
+                preload_content=False,
+                decode_content=False,
+                timeout=urllib3.Timeout(connect=min(CONNECT_TIMEOUT, remaining), read=remaining),
+            )
+            data = b""
+            while chunk := response.read(64 * 1024):  # to its end: only there a truncated body is found out
+                data += chunk
+                if len(data) > REPLY_LIMIT:
+                    raise InvalidReply(self.dependency, f"the answer has more than {REPLY_LIMIT} bytes")
+            response.release_conn()
+        except BaseException:
+            if response is not None:
+                response.close()
+            raise
+        finally:
+            _io_deadline.reset(mark)
+        if response.status == 204 and not data:
+            return Reply(204, None)
+        kind = response.headers.get("Content-Type", "").partition(";")[0].strip()
+        if kind not in {"application/json", problems.CONTENT_TYPE}:
+            raise InvalidReply(self.dependency, f"status {response.status} of type {kind or 'unknown'!r}")
+        try:
+            wait = response.headers.get("Retry-After", "")
+            return Reply(response.status, json.loads(data), int(wait) if wait.isdecimal() else None)
+        except ValueError:
+            raise InvalidReply(self.dependency, f"status {response.status} with a body that is not JSON") from None
+
+    def _settle(self, reply: Reply) -> None:
+        """Tells the breaker how it went, and raises what an answer other than 2xx stands for."""
+        if 200 <= reply.status < 300:
+            self.breaker.succeeded()
+            return
+        problem = _problem_in(reply)
+        if reply.status >= 500 and (problem is None or problem.code not in _ANSWERS):
+            self.breaker.failed()
+            wait = problem.retry_after if problem and problem.retry_after else problems.RETRY_AFTER
+            raise Unavailable(self.dependency, f"it answered {reply.status}", retry_after=wait)
+        self.breaker.succeeded()
+        if problem is None or problem.code == "invalid_signature":
+            raise InvalidReply(self.dependency, f"status {reply.status} without a problem that is known")
+        raise Rejected(self.dependency, problem)
+
+
+def _digest(content: bytes | Body) -> str:
+    return content.digest() if isinstance(content, Body) else hashlib.sha256(content).hexdigest()
+
+
+def _problem_in(reply: Reply) -> problems.Problem | None:
+    document = reply.json
+    if not isinstance(document, dict) or document.get("code") not in problems.CATALOGUE:
+        return None
+    errors = tuple(
+        problems.FieldError(str(item.get("field")), str(item.get("code")), str(item.get("message")))
+        for item in document.get("errors", ())
+        if isinstance(item, dict)
+    )
+    problem = problems.Problem(document["code"], str(document.get("detail", "")), errors, retry_after=reply.retry_after)
+    return problem if problem.status == reply.status else None

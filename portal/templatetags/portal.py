@@ -1,0 +1,30 @@
+"""What the portal's templates need beyond Django's own tags."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from django import template
+from django.template.defaultfilters import date as format_date
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from portal.pictures import public_url
+
+register = template.Library()
+
+
+@register.filter
+def moment(value: dt.datetime | None) -> SafeString | str:
+    """A point in time as a <time> element in UTC, which the script times.js tells in the reader's own time zone."""
+    if value is None:
+        return "never"
+    utc = value.astimezone(dt.UTC)
+    iso = utc.isoformat(timespec="seconds").replace("+00:00", "Z")
+    return format_html('<time datetime="{}">{} UTC</time>', iso, format_date(utc, "j F Y, H:i"))
+
+
+@register.filter
+def uploaded(path: str) -> str:
+    """The public address of a stored file."""
+    return public_url(path)

@@ -1,0 +1,167 @@
+"""The gallery: list, upload, one image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import BinaryIO, cast
+from uuid import UUID
+
+from django.contrib import messages
+from django.core.files.uploadedfile import UploadedFile
+from django.http import Http404, HttpResponse, JsonResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from internal import clients
+from internal.contracts import StoredImage
+from internal.errors import InvalidReply, Rejected, ServiceError, Unavailable
+from internal.problems import UNAVAILABLE_DETAIL, Problem, invalid_field, problem_response
+from portal import errors, sessions
+from portal.access import PersonalRequest, signed_in_only
+from portal.pictures import Picture
+from portal.problems import with_retry_after
+
+PAGE_SIZE = 24
+FILES_AT_ONCE = 10
+"""How many files one form takes without the upload script, which sends them one by one."""
+
+_LONGEST_SHOWN_NAME = 60
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@signed_in_only
+def images(request: PersonalRequest) -> HttpResponse:
+    """Lists the images of this person, newest first, and takes new ones."""
+    if request.method != "POST":
+        return _gallery(request, cursor=request.GET.get("cursor"))
+    if errors.wants_json(request):
+        return _upload_for_script(request)
+    return _upload_from_form(request)
+
+
+def _gallery(
+    request: PersonalRequest, *, cursor: str | None = None, results: Sequence[UploadResult] = ()
+) -> HttpResponse:
+    try:
+        page = clients.images_client().list(request.sign_in.token, cursor=cursor or None, limit=PAGE_SIZE)
+    except Rejected as rejected:
+        if rejected.problem.code == "invalid_input":
+            raise Http404("no such page of the gallery") from rejected
+        raise
+    context = {
+        "pictures": [Picture.of(item) for item in page.items],
+        "total": page.total,
+        "next_cursor": page.next_cursor,
+        "is_first_page": not cursor,
+        "results": results,
+        "files_at_once": FILES_AT_ONCE,
+    }
+    failed = next((result for result in results if result.error), None)
+    return render(request, "portal/images.html", context, status=failed.status if failed else 200)
+
+
+def _upload_for_script(request: PersonalRequest) -> HttpResponse:
+    """One file in the field `image`; 201 with the stored image, or a problem document."""
+    files = request.FILES.getlist("image")
+    if len(files) > 1:
+        return problem_response(request, Problem("one_file_only", "Send one file only."))
+    if not files:
+        return problem_response(request, invalid_field("image", "required", "Choose an image."))
+    stored = _store(request, files[0])
+    return JsonResponse({"image": Picture.of(stored).to_json()}, status=201)
+
+
+@dataclass(frozen=True)
+class UploadResult:
+    """What became of one file of a form; `status` is that of the whole answer if this is the first one to fail."""
+
+    name: str
+    picture: Picture | None = None
+    error: str | None = None
+    status: int = 200
+
+
+def _upload_from_form(request: PersonalRequest) -> HttpResponse:
+    """Stores the files one after the other; goes back to the gallery, or says file by file what happened."""
+    files = request.FILES.getlist("image")
+    if not files:
+        return _gallery(request, results=[UploadResult("No file", error="Choose at least one image.", status=422)])
+    results: list[UploadResult] = []
+    unreachable: Unavailable | InvalidReply | None = None
+    for number, file in enumerate(files):
+        name = _shown_name(file)
+        if number >= FILES_AT_ONCE:
+            text = f"Not stored: up to {FILES_AT_ONCE} files at a time, please."
+            results.append(UploadResult(name, error=text, status=422))
+            continue
+        if unreachable:
+            results.append(_not_stored(name, unreachable))
+            continue
+        try:
+            results.append(UploadResult(name, picture=Picture.of(_store(request, file))))
+        except Rejected as rejected:
+            if rejected.problem.status == 401:
+                raise
+            text = rejected.problem.errors[0].message if rejected.problem.errors else rejected.problem.detail
+            results.append(UploadResult(name, error=text, status=rejected.problem.status))
+        except (Unavailable, InvalidReply) as error:
+            unreachable = error
+            results.append(_not_stored(name, error))
+    if all(result.picture for result in results):
+        count = len(results)
+        messages.success(request, "Your image is stored." if count == 1 else f"{count} images are stored.")
+        return redirect("portal:images")
+    try:
+        return _gallery(request, results=results)
+    except ServiceError:
+        retry_after = unreachable.retry_after if isinstance(unreachable, Unavailable) else None
+        response = render(request, "portal/upload_results.html", {"results": results}, status=503)
+        return with_retry_after(response, retry_after)
+
+
+def _store(request: PersonalRequest, file: UploadedFile[bytes]) -> StoredImage:
+    return clients.images_client().upload(request.sign_in.token, cast(BinaryIO, file.file), file.size or 0)
+
+
+def _not_stored(name: str, error: ServiceError) -> UploadResult:
+    return UploadResult(name, error=f"Not stored: {UNAVAILABLE_DETAIL[error.service]}.", status=503)
+
+
+def _shown_name(file: UploadedFile[bytes]) -> str:
+    name = "".join(character for character in file.name or "" if character.isprintable())
+    return name if len(name) <= _LONGEST_SHOWN_NAME else f"{name[: _LONGEST_SHOWN_NAME - 1]}…"
+
+
+@require_safe
+@signed_in_only
+def image(request: PersonalRequest, image_id: UUID) -> HttpResponse:
+    """One image, large, with its details."""
+    stored = clients.images_client().get(request.sign_in.token, image_id)
+    return render(request, "portal/image.html", {"picture": Picture.of(stored)})
+
+
+@require_POST
+@signed_in_only
+def use_as_profile_image(request: PersonalRequest, image_id: UUID) -> HttpResponse:
+    """Makes a stored image the profile image."""
+    stored = clients.images_client().set_profile_image(request.sign_in.token, image_id)
+    sessions.remember(request, request.sign_in, avatar_path=stored.avatar_path)
+    messages.success(request, "This is your profile image now.")
+    return redirect("portal:image", image_id)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@signed_in_only
+def delete(request: PersonalRequest, image_id: UUID) -> HttpResponse:
+    """Asks first (the page for browsers without JavaScript), then removes the image for good."""
+    images_client, token = clients.images_client(), request.sign_in.token
+    if request.method != "POST":
+        picture = Picture.of(images_client.get(token, image_id))
+        return render(request, "portal/image_delete.html", {"picture": picture})
+    images_client.delete(token, image_id)
+    avatar = request.sign_in.account.avatar_path
+    if avatar and str(image_id) in avatar:
+        sessions.remember(request, request.sign_in, avatar_path=None)
+    messages.success(request, "The image is deleted.")
+    return redirect("portal:images")

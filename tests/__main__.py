@@ -1,0 +1,108 @@
+"""Runs the suites: `python -m tests [SUITE…] [-- PYTEST-OPTION…]`; without a name, all of `make test`.
+
+What a suite needs is made for it: a PostgreSQL, collected static files, a running system on free ports. A suite whose
+tools this machine lacks is skipped and named at the end with the package that brings them; with REQUIRE_ALL=1 that is
+a failure. Exit status: 0 when everything passed, 1 when something failed, 2 for a wrong call.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+from tests import support
+from tests.suites import LANES, SUITES, Suite
+
+
+class Outcome:
+    """What came of one suite."""
+
+    def __init__(self, suite: Suite, result: support.Result, seconds: float) -> None:
+        self.suite = suite
+        self.result = result
+        self.seconds = seconds
+
+    def line(self) -> str:
+        result = self.result
+        verdict = "ok" if result.ok else "FAILED"
+        counts = f"{result.passed} passed, {result.failed} failed, {result.skipped} skipped"
+        return f"{self.suite.name:10} {verdict:6} {counts:44} {self.seconds:6.1f} s"
+
+
+def main(arguments: list[str]) -> int:
+    """Runs what the arguments name and returns the exit status."""
+    options: list[str] = []
+    if "--" in arguments:
+        at = arguments.index("--")
+        arguments, options = arguments[:at], arguments[at + 1 :]
+    unknown = [name for name in arguments if name not in SUITES]
+    if unknown:
+        print(f"There is no suite {', '.join(unknown)}. There are: {', '.join(SUITES)}.", file=sys.stderr)
+        return 2
+    if arguments:
+        lanes = [[SUITES[name] for name in arguments]]
+    else:
+        lanes = [[suite for suite in lane if suite.by_default] for lane in LANES]
+
+    missing = {suite.name: tool for lane in lanes for suite in lane for tool in suite.tools if tool.find() is None}
+    started = time.monotonic()
+    outcomes: list[Outcome] = []
+    with (
+        tempfile.TemporaryDirectory(prefix="seawall-test-") as folder,
+        support.Surroundings(Path(folder)) as surroundings,
+    ):
+        threads = [
+            threading.Thread(target=_run_lane, args=(lane, missing, surroundings, options, outcomes)) for lane in lanes
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    return _report(outcomes, missing, time.monotonic() - started, wanted=sum(map(len, lanes)))
+
+
+def _run_lane(
+    lane: list[Suite],
+    missing: dict[str, support.Named],
+    surroundings: support.Surroundings,
+    options: list[str],
+    outcomes: list[Outcome],
+) -> None:
+    for suite in lane:
+        if suite.name in missing:
+            continue
+        started = time.monotonic()
+        try:
+            result = surroundings.run(suite, options)
+        except support.SurroundingsError as error:
+            result = support.Result(ok=False, failed=1, output=str(error))
+        outcome = Outcome(suite, result, time.monotonic() - started)
+        outcomes.append(outcome)
+        text = outcome.line() if result.ok else f"{result.output}\n{outcome.line()}"
+        print(text, flush=True)
+
+
+def _report(outcomes: list[Outcome], missing: dict[str, support.Named], seconds: float, *, wanted: int) -> int:
+    require_all = os.environ.get("REQUIRE_ALL", "") not in {"", "0"}
+    failed = [outcome for outcome in outcomes if not outcome.result.ok]
+    complete = len(outcomes) + len(missing) == wanted
+    print()
+    for outcome in failed:
+        print(f"FAILED: suite {outcome.suite.name}; again: .venv/bin/python -m tests {outcome.suite.name}")
+    for name, tool in missing.items():
+        verb = "FAILED" if require_all else "Skipped"
+        print(f"{verb}: suite {name} needs {tool.name}: install the package {tool.package}")
+    if not complete:
+        print("FAILED: not every suite was run to its end")
+    counts = [sum(getattr(outcome.result, kind) for outcome in outcomes) for kind in ("passed", "failed", "skipped")]
+    print(f"In {seconds / 60:.1f} minutes:")
+    print(f"{counts[0]} passed, {counts[1]} failed, {counts[2]} skipped")
+    return 0 if complete and not failed and not (missing and require_all) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,43 @@
+"""Logs are one JSON object a line, carry the request, and never a secret."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+SCRIPT = """
+import logging, structlog
+from internal import context, logs
+logs.configure({"style": "json", "level": "INFO"})
+log = structlog.get_logger("test")
+context.begin_request("request-0001")
+context.bind_account("account-1")
+log.info("something_happened", count=3, password="hunter2", refresh_token="abc", detail="write to ada@example.org")
+logging.getLogger("library").warning("from %s with Bearer abcdefgh12345678", "a library")
+try:
+    raise ValueError("Key (email)=(ada@example.org) already exists; postgres://auth:pa55@db:5432/auth")
+except ValueError:
+    log.exception("it_failed")
+context.end_request()
+log.info("afterwards", header="eyJhbGciOiJFZDI1NTE5In0.eyJzdWIiOiIxIn0.c2lnbmF0dXJl", several=["x@y.example"])
+"""
+
+
+def test_lines_are_json_with_the_request_and_without_anything_secret() -> None:
+    finished = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True)
+    lines = [json.loads(line) for line in finished.stderr.splitlines()]
+
+    assert [line["event"] for line in lines] == [
+        "something_happened",
+        "from a library with Bearer [token]",
+        "it_failed",
+        "afterwards",
+    ]
+    assert lines[0]["count"] == 3
+    for line in lines[:3]:
+        assert (line["request_id"], line["account_id"]) == ("request-0001", "account-1")
+    assert "request_id" not in lines[3]
+    assert "ValueError" in lines[2]["exception"]
+    for secret in ("hunter2", "abc", "ada@example.org", "abcdefgh12345678", "pa55", "eyJ", "x@y.example"):
+        assert secret not in finished.stderr, secret

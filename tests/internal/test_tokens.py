@@ -1,0 +1,204 @@
+"""Access tokens are verified from a key set that outlives an outage; nothing forged or foreign gets through."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import time
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from joserfc import jwt
+from joserfc.jwk import OKPKey
+
+from internal import tokens
+from internal.errors import Unavailable
+from internal.problems import ProblemError
+from internal.tokens import JwksCache, KeySetDocument
+
+ACCOUNT, SESSION = uuid4(), uuid4()
+
+
+def new_key(key_id: str) -> OKPKey:
+    return OKPKey.generate_key("Ed25519", {"kid": key_id, "use": "sig"})
+
+
+KEY = new_key("k1")
+
+
+def document(*keys: OKPKey) -> KeySetDocument:
+    return {"keys": [key.as_dict(private=False) for key in keys]}
+
+
+def token(key: OKPKey = KEY, *, header: dict[str, Any] | None = None, **claims: Any) -> str:
+    now = int(time.time())
+    standard = {
+        "iss": "seawall",
+        "aud": "seawall",
+        "sub": str(ACCOUNT),
+        "sid": str(SESSION),
+        "iat": now,
+        "exp": now + 600,
+    }
+    wanted = {name: value for name, value in (standard | claims).items() if value is not None}
+    return jwt.encode({"alg": "Ed25519", "kid": key.kid} | (header or {}), wanted, key, algorithms=["Ed25519"])
+
+
+class Source:
+    """A key set source that counts, and that can be taken down."""
+
+    def __init__(self, *keys: OKPKey) -> None:
+        self.keys = keys
+        self.down = False
+        self.fetches = 0
+
+    def __call__(self) -> KeySetDocument:
+        self.fetches += 1
+        if self.down:
+            raise Unavailable("auth", "down")
+        return document(*self.keys)
+
+
+@pytest.fixture
+def source(monkeypatch: pytest.MonkeyPatch) -> Source:
+    source = Source(KEY)
+    cache = JwksCache(source)
+    monkeypatch.setattr(tokens, "key_set", lambda: cache)
+    return source
+
+
+@pytest.mark.usefixtures("source")
+def test_a_good_token_yields_its_claims() -> None:
+    claims = tokens.verify(token())
+    assert (claims.subject, claims.session) == (ACCOUNT, SESSION)
+    assert (claims.expires_at - claims.issued_at).total_seconds() == 600
+
+
+def unsigned() -> str:
+    def part(value: object) -> str:
+        return base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=").decode()
+
+    now = int(time.time())
+    claims = {"iss": "seawall", "aud": "seawall", "sub": str(ACCOUNT), "sid": str(SESSION), "iat": now, "exp": now + 60}
+    return f"{part({'alg': 'none', 'kid': 'k1'})}.{part(claims)}."
+
+
+def signed_with_the_public_key() -> str:
+    head = base64.urlsafe_b64encode(b'{"alg":"HS256","kid":"k1"}').rstrip(b"=")
+    body = token().split(".")[1].encode()
+    public = KEY.as_dict(private=False)["x"].encode()
+    mac = base64.urlsafe_b64encode(hmac.new(public, head + b"." + body, hashlib.sha256).digest()).rstrip(b"=")
+    return b".".join([head, body, mac]).decode()
+
+
+@pytest.mark.usefixtures("source")
+@pytest.mark.parametrize(
+    "forged",
+    [
+        "",
+        "x",
+        "a.b.c",
+        "…",
+        "e30.e30.e30",
+        "A" * 5000,
+        token()[:-4] + "AAAA",
+        unsigned(),
+        signed_with_the_public_key(),
+        token(new_key("k1")),
+        token(new_key("unknown")),
+        token(iss="somebody else"),
+        token(aud="somebody else"),
+        token(sub="not a uuid"),
+        token(sub=None),
+        token(sid=None),
+        token(sid=5),
+        token(exp=None),
+        token(exp="soon"),
+        token(iat=None),
+    ],
+    ids=lambda value: hashlib.md5(value.encode(), usedforsecurity=False).hexdigest()[:6],
+)
+def test_a_forged_foreign_or_malformed_token_is_refused(forged: str) -> None:
+    with pytest.raises(ProblemError) as caught:
+        tokens.verify(forged)
+    assert caught.value.problem.code == "invalid_token"
+
+
+@pytest.mark.usefixtures("source")
+def test_an_expired_token_is_told_so() -> None:
+    with pytest.raises(ProblemError) as caught:
+        tokens.verify(token(exp=int(time.time()) - 1))
+    assert caught.value.problem.code == "token_expired"
+
+
+def test_tokens_still_verify_while_auth_is_down_and_the_key_set_is_fetched_once(source: Source) -> None:
+    tokens.verify(token())
+    source.down = True
+    for _ in range(50):
+        tokens.verify(token())
+    assert source.fetches == 1
+
+
+def test_unknown_key_ids_lead_to_a_bounded_number_of_fetches(source: Source) -> None:
+    tokens.verify(token())
+    for number in range(50):
+        with pytest.raises(ProblemError):
+            tokens.verify(token(new_key(f"unknown-{number}")))
+    assert source.fetches == 1
+
+
+def test_a_key_that_auth_has_added_is_found(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+    tokens.verify(token())
+    added = new_key("k2")
+    source.keys = (KEY, added)
+    now = time.monotonic()
+    monkeypatch.setattr(tokens.time, "monotonic", lambda: now + tokens.REFETCH_SECONDS + 1)
+    assert tokens.verify(token(added)).subject == ACCOUNT
+
+
+def test_a_key_that_auth_has_withdrawn_is_forgotten(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+    tokens.verify(token())
+    source.keys = (new_key("k2"),)
+    now = time.monotonic()
+    monkeypatch.setattr(tokens.time, "monotonic", lambda: now + tokens.FRESH_SECONDS + 1)
+    tokens.verify(token())  # starts the fetch, and is still served from the old set
+    deadline = time.time() + 5
+    while tokens.key_set().key("k1") is not None:
+        assert time.time() < deadline, "the withdrawn key is still accepted"
+    with pytest.raises(ProblemError):
+        tokens.verify(token())
+    assert source.fetches == 2
+
+
+def test_without_any_key_set_verification_is_unavailable_and_not_a_refusal(source: Source) -> None:
+    source.down = True
+    with pytest.raises(Unavailable):
+        tokens.verify(token())
+
+
+def test_a_process_that_starts_during_an_outage_reads_the_last_good_key_set(tmp_path: Path) -> None:
+    file = tmp_path / "jwks.json"
+    assert JwksCache(Source(KEY), file).key("k1") is not None
+
+    down = Source(KEY)
+    down.down = True
+    assert JwksCache(down, file).key("k1") is not None
+
+    file.write_text("{")
+    with pytest.raises(Unavailable):
+        JwksCache(down, file).key("k1")
+
+
+@pytest.mark.parametrize(
+    "bad", [{}, {"keys": []}, {"keys": [{"kid": "x"}]}, {"keys": 3}, {"keys": [{"crv": "Ed25519"}]}]
+)
+def test_a_malformed_key_set_never_replaces_a_good_one(bad: Any) -> None:
+    documents = [document(KEY), bad]
+    cache = JwksCache(lambda: documents.pop(0))
+    assert cache.key("k1") is not None
+    cache._fetch()
+    assert cache.key("k1") is not None

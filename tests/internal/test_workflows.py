@@ -1,0 +1,126 @@
+"""What takes several calls holds together when one of them fails."""
+
+from __future__ import annotations
+
+import datetime as dt
+import threading
+from typing import Any
+from uuid import UUID
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+
+from internal import clients, problems, workflows
+from internal.contracts import Account, StoredImage
+from internal.errors import Rejected, Unavailable
+
+MOMENT = dt.datetime(2026, 11, 23, tzinfo=dt.UTC)
+ACCOUNT = Account(UUID(int=1), "Ada", "ada@example.org", MOMENT, None, None)
+IMAGE = StoredImage(UUID(int=2), "image/png", 1, 1, 1, False, MOMENT, True, "/p", "/a", "/c")
+DOWN = {"auth": Unavailable("auth", "down"), "images": Unavailable("images", "down")}
+BAD = Rejected("images", problems.image_fault("not_an_image", "No."))
+
+
+class Fake:
+    """A client whose methods answer, or raise, what the test says, and which remembers what was called."""
+
+    def __init__(self, calls: list[str], **answers: Any) -> None:
+        self._calls = calls
+        self._answers = answers
+
+    def __getattr__(self, name: str) -> Any:
+        def method(*_: Any, **__: Any) -> Any:
+            self._calls.append(name)
+            answer = self._answers[name]
+            if isinstance(answer, Exception):
+                raise answer
+            return answer() if callable(answer) else answer
+
+        return method
+
+
+@pytest.fixture
+def calls() -> list[str]:
+    return []
+
+
+def use(monkeypatch: pytest.MonkeyPatch, auth: Fake, images: Fake) -> None:
+    monkeypatch.setattr(clients, "auth_client", lambda: auth)
+    monkeypatch.setattr(clients, "images_client", lambda: images)
+
+
+def register(*, with_image: bool = True) -> workflows.Registration:
+    image = SimpleUploadedFile("a.png", b"x") if with_image else None
+    return workflows.register_with_image(name="Ada", email="ada@example.org", password="p" * 12, image=image)
+
+
+def test_a_registration_with_an_image_judges_registers_and_stores(
+    monkeypatch: pytest.MonkeyPatch, calls: list[str]
+) -> None:
+    use(monkeypatch, Fake(calls, register=ACCOUNT), Fake(calls, validate=None, upload_for=IMAGE))
+    assert register() == workflows.Registration(ACCOUNT, IMAGE, None)
+    assert calls == ["validate", "register", "upload_for"]
+
+
+def test_a_registration_without_an_image_does_not_ask_images(monkeypatch: pytest.MonkeyPatch, calls: list[str]) -> None:
+    use(monkeypatch, Fake(calls, register=ACCOUNT), Fake(calls))
+    assert register(with_image=False) == workflows.Registration(ACCOUNT, None, None)
+
+
+def test_a_bad_image_registers_nothing(monkeypatch: pytest.MonkeyPatch, calls: list[str]) -> None:
+    use(monkeypatch, Fake(calls, register=ACCOUNT), Fake(calls, validate=BAD))
+    with pytest.raises(Rejected):
+        register()
+    assert calls == ["validate"]
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [{"validate": DOWN["images"]}, {"validate": None, "upload_for": DOWN["images"]}],
+    ids=["before", "after"],
+)
+def test_a_store_that_is_down_leaves_an_account_without_the_image(
+    monkeypatch: pytest.MonkeyPatch, calls: list[str], answers: dict[str, Any]
+) -> None:
+    use(monkeypatch, Fake(calls, register=ACCOUNT), Fake(calls, **answers))
+    registration = register()
+    assert (registration.account, registration.image) == (ACCOUNT, None)
+    assert registration.image_problem is not None
+    assert registration.image_problem.code == "images_unavailable"
+
+
+def test_a_profile_asks_both_roles_at_the_same_time(monkeypatch: pytest.MonkeyPatch, calls: list[str]) -> None:
+    both = threading.Barrier(2, timeout=5)
+
+    def together(answer: Any) -> Any:
+        both.wait()
+        return answer
+
+    use(
+        monkeypatch,
+        Fake(calls, account=lambda: together(ACCOUNT)),
+        Fake(calls, profile_image=lambda: together(IMAGE)),
+    )
+    assert workflows.load_profile("token") == workflows.ProfileView(ACCOUNT, IMAGE, frozenset())
+
+
+@pytest.mark.parametrize("missing", ["auth", "images"])
+def test_a_profile_names_the_role_that_does_not_answer(
+    monkeypatch: pytest.MonkeyPatch, calls: list[str], missing: str
+) -> None:
+    auth = Fake(calls, account=DOWN["auth"] if missing == "auth" else ACCOUNT)
+    images = Fake(calls, profile_image=DOWN["images"] if missing == "images" else IMAGE)
+    use(monkeypatch, auth, images)
+    view = workflows.load_profile("token")
+    assert view.unavailable == {missing}
+    assert (view.account is None) is (missing == "auth")
+    assert (view.image is None) is (missing == "images")
+
+
+def test_closing_an_account_closes_nothing_while_images_does_not_answer(
+    monkeypatch: pytest.MonkeyPatch, calls: list[str]
+) -> None:
+    use(monkeypatch, Fake(calls, close_account=None), Fake(calls, close_account=DOWN["images"]))
+    with pytest.raises(Unavailable):
+        workflows.close_account("token")
+    assert calls == ["close_account"]

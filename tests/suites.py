@@ -1,0 +1,101 @@
+"""The suites of `make test`: what each one is, and what it needs beyond the locked Python packages."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+
+PYTEST = (sys.executable, "-m", "pytest")
+CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+
+def chromium() -> str | None:
+    """The browser of this machine."""
+    return next((found for name in CHROMIUM_NAMES if (found := shutil.which(name))), None)
+
+
+@dataclass(frozen=True)
+class Tool:
+    """A program that a suite needs, and the package that brings it."""
+
+    name: str
+    package: str
+    find: Callable[[], str | None]
+
+
+CHROMIUM = Tool("a Chromium browser", "chromium", chromium)
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A folder of tests, run by one pytest process (or commands of their own, for `checks`).
+
+    Attributes:
+        settings: the role under whose settings its tests run, None for tests that use no Django of their own.
+        database: whether it needs the PostgreSQL of the run.
+        system: whether it needs the running system of the run: one `manage.py up`, shared by the suites of one lane.
+        workers: parallel pytest processes.
+        by_default: whether `make test` runs it without being asked.
+    """
+
+    name: str
+    settings: str | None = None
+    database: bool = False
+    system: bool = False
+    workers: int = 0
+    tools: tuple[Tool, ...] = ()
+    by_default: bool = True
+    commands: tuple[tuple[str, ...], ...] = ()
+    environment: tuple[tuple[str, str], ...] = ()
+    folder: str = ""
+
+    @property
+    def path(self) -> str:
+        return f"tests/{self.folder or self.name}"
+
+
+CHECKS = Suite(
+    "checks",
+    settings="console",
+    commands=(
+        (sys.executable, "-m", "ruff", "format", "--check", "."),
+        (sys.executable, "-m", "ruff", "check", "."),
+        (sys.executable, "-m", "mypy", "."),
+        (sys.executable, "-c", "from importlinter.cli import lint_imports_command as run; run()"),
+    ),
+)
+
+# Two lanes run at the same time, each in this order. The first one has the running system, which its suites share; the
+# last of them takes parts of the system down.
+SYSTEM_LANE = (
+    Suite("contracts", settings="gateway", system=True),
+    Suite("live", system=True, folder="api/live"),
+    Suite("fuzz_api", system=True),
+    Suite("e2e", system=True, tools=(CHROMIUM,)),
+    Suite("outage", system=True, tools=(CHROMIUM,)),
+)
+OTHER_LANE = (
+    CHECKS,
+    Suite("config"),
+    Suite("internal", settings="gateway"),
+    Suite("api", settings="gateway"),
+    Suite("portal", settings="gateway"),
+    Suite("auth", settings="auth", database=True),
+    Suite("images", settings="images", database=True),
+    Suite("files"),
+    Suite("console", settings="console", database=True),
+    Suite("ops"),
+)
+ON_DEMAND = (
+    Suite(
+        "fuzz-api",
+        system=True,
+        by_default=False,
+        folder="fuzz_api",
+        environment=(("SEAWALL_FUZZ_CASES", "20000"), ("SEAWALL_TEST_TIMEOUT", "3600")),
+    ),
+)
+LANES = (SYSTEM_LANE, OTHER_LANE)
+SUITES = {suite.name: suite for suite in (*SYSTEM_LANE, *OTHER_LANE, *ON_DEMAND)}
