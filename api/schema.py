@@ -8,6 +8,8 @@ from typing import Any
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.generators import SchemaGenerator
 
+from internal.problems import CONTENT_TYPE
+
 HEADERS: dict[str, dict[str, Any]] = {
     "X-Request-ID": {
         "description": "The id under which the logs know the request; the caller's own, if it sent one.",
@@ -64,6 +66,20 @@ def describe_headers(result: dict[str, Any], **_: Any) -> dict[str, Any]:
                 if operation["operationId"] == "listImages" and status == "200":
                     names.append("Link")
                 response["headers"] = {name: {"$ref": f"#/components/headers/{name}"} for name in names}
+    return result
+
+
+def share_problem_examples(result: dict[str, Any], **_: Any) -> dict[str, Any]:
+    """Postprocessing hook: the example of a problem stands once in the document, however many answers show it."""
+    shared: dict[str, Any] = {}
+    for item in result["paths"].values():
+        for operation in item.values():
+            for response in operation["responses"].values():
+                examples = response.get("content", {}).get(CONTENT_TYPE, {}).get("examples", {})
+                for name, example in examples.items():
+                    shared[name] = example
+                    examples[name] = {"$ref": f"#/components/examples/{name}"}
+    result["components"]["examples"] = dict(sorted(shared.items()))
     return result
 
 

@@ -52,5 +52,6 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
         "api.schema.describe_headers",
+        "api.schema.share_problem_examples",
     ],
 }

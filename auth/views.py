@@ -14,7 +14,6 @@ from rest_framework.views import APIView
 from auth import accounts, health, serializers, sessions, signing_keys
 from auth.authentication import LiveSessionAuthentication
 from auth.models import Session
-from auth.parsers import ShallowJSONParser
 from internal.authentication import HasPrincipal, IsService, ServiceSignatureAuthentication
 
 JWKS_MAX_AGE = 60  # seconds
@@ -22,8 +21,6 @@ JWKS_MAX_AGE = 60  # seconds
 
 class InternalView(APIView):
     """JSON in, JSON out, and nothing for a cache to keep."""
-
-    parser_classes = [ShallowJSONParser]
 
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
         """Forbids storing where the view does not say otherwise."""

@@ -4,6 +4,7 @@ import os
 import sys
 
 from django.core.wsgi import get_wsgi_application
+from django.urls import get_resolver
 
 from config.env import EnvironmentFault
 
@@ -13,3 +14,6 @@ try:
     application = get_wsgi_application()
 except EnvironmentFault as fault:
     sys.exit(str(fault))
+
+# Views are loaded now and not at the first request: once for all workers, which then share their memory.
+_routes = get_resolver().reverse_dict

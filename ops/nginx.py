@@ -15,6 +15,7 @@ from ops.layout import FILES, HOST, PROJECT, Ports, State
 from ops.processes import Command, StopStep
 
 TEMPLATE = PROJECT / "config" / "files" / "nginx.conf.template"
+_USABLE_PATH = re.compile(r'[^"$\\\n\r]+')
 _VARIABLE = re.compile(r"\$\{((?:FILES|IMAGES)_[A-Z0-9_]+)\}")
 
 
@@ -45,7 +46,7 @@ def render(template: str, values: Mapping[str, str]) -> str:
 
 def files_command(state: State, ports: Ports) -> Command:
     """nginx in the foreground on a configuration written just now. Raises NginxError."""
-    if re.search(r"""["$\\\\\s]""", str(state.root).replace(" ", "")):
+    if not _USABLE_PATH.fullmatch(str(state.root)):
         raise NginxError(f"nginx cannot use a folder of this name: {state.root}. Choose another one with --state.")
     scratch = state.scratch(FILES)
     temp = scratch / "temp"

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
+import pwd
 import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from ops.layout import HOST, Ports, Role
 
@@ -16,16 +18,26 @@ _LISTEN = "0A"
 
 @dataclass(frozen=True)
 class TakenPort:
-    """A port that a role wants and somebody else holds. `pid` and `command` are None when /proc does not tell."""
+    """A port that a role wants and somebody else holds, with what we may know about the holder."""
 
     port: int
     role: str
+    user: str | None
     pid: int | None
     command: str | None
 
     def __str__(self) -> str:
-        holder = f"process {self.pid} ({self.command})" if self.pid else "a process of another user"
-        return f"port {self.port}, wanted by {self.role}, is held by {holder}"
+        if self.pid:
+            holder = f"process {self.pid} ({self.command})"
+        else:
+            holder = f"a process of user {self.user}" if self.user else "an unknown process"
+        return f"Port {self.port}, wanted by {self.role}, is held by {holder}."
+
+
+class _Socket(NamedTuple):
+    port: int
+    uid: int
+    inode: int
 
 
 def wanted_ports(ports: Ports, roles: Iterable[Role]) -> dict[int, str]:
@@ -44,11 +56,13 @@ def taken_ports(wanted: dict[int, str]) -> list[TakenPort]:
     taken = [port for port in sorted(wanted) if not is_free(port)]
     if not taken:
         return []
-    holders = _listeners()
+    sockets = _listening_sockets()
+    users = {each.port: _user(each.uid) for each in sockets}
+    holders = _holders(sockets)
     found = []
     for port in taken:
         pid = holders.get(port)
-        found.append(TakenPort(port, wanted[port], pid, _command(pid) if pid else None))
+        found.append(TakenPort(port, wanted[port], users.get(port), pid, _command(pid) if pid else None))
     return found
 
 
@@ -66,9 +80,9 @@ def is_free(port: int) -> bool:
     return True
 
 
-def _listeners() -> dict[int, int]:
-    """Port to pid of every listening TCP socket whose owner /proc shows to us (proc_net_tcp(5))."""
-    inodes: dict[str, int] = {}
+def _listening_sockets() -> list[_Socket]:
+    """Every listening TCP socket of this network namespace (proc_net_tcp(5))."""
+    sockets = []
     for table in ("tcp", "tcp6"):
         try:
             lines = Path("/proc/net", table).read_text().splitlines()[1:]
@@ -77,7 +91,14 @@ def _listeners() -> dict[int, int]:
         for line in lines:
             fields = line.split()
             if fields[3] == _LISTEN:
-                inodes[f"socket:[{fields[9]}]"] = int(fields[1].rpartition(":")[2], 16)
+                port = int(fields[1].rpartition(":")[2], 16)
+                sockets.append(_Socket(port, uid=int(fields[7]), inode=int(fields[9])))
+    return sockets
+
+
+def _holders(sockets: list[_Socket]) -> dict[int, int]:
+    """Port to pid, as far as /proc shows us the descriptors of the process."""
+    ports = {f"socket:[{each.inode}]": each.port for each in sockets}
     holders: dict[int, int] = {}
     for process in Path("/proc").glob("[0-9]*"):
         try:
@@ -86,13 +107,20 @@ def _listeners() -> dict[int, int]:
             continue
         for descriptor in descriptors:
             try:
-                port = inodes.get(os.readlink(descriptor))
+                port = ports.get(os.readlink(descriptor))
             except OSError:
                 continue
             if port is not None:
                 # Of a server and its forked workers, which share the socket, the lowest pid is the server.
                 holders[port] = min(int(process.name), holders.get(port, int(process.name)))
     return holders
+
+
+def _user(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
 
 
 def _command(pid: int) -> str | None:

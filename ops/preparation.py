@@ -17,7 +17,7 @@ import psycopg
 
 from ops.errors import OperatorError
 from ops.layout import CONSOLE, DATABASES, PROJECT, Role, State
-from ops.processes import Command, passed_on_environment
+from ops.processes import Command
 from ops.secrets import DatabaseUrls, write_private
 
 
@@ -57,14 +57,14 @@ def static_fingerprint() -> str:
     return digest.hexdigest()
 
 
-def migrate_command(environment: dict[str, str], database: str, log: Path) -> Command:
+def migrate_command(state: State, environment: dict[str, str], database: str, log: Path) -> Command:
     """`manage.py migrate` of one database alias, under the console's settings, which know both."""
-    return _manage(CONSOLE, environment, log, "migrate", "--no-input", "--database", database)
+    return _manage(state, CONSOLE, environment, log, "migrate", "--no-input", "--database", database)
 
 
-def collectstatic_command(role: Role, environment: dict[str, str], log: Path) -> Command:
+def collectstatic_command(state: State, role: Role, environment: dict[str, str], log: Path) -> Command:
     """`manage.py collectstatic` into the static folder of a role."""
-    return _manage(role, environment, log, "collectstatic", "--no-input", "--clear")
+    return _manage(state, role, environment, log, "collectstatic", "--no-input", "--clear")
 
 
 def read_stamp(state: State, name: str) -> str | None:
@@ -86,11 +86,11 @@ def _stamps(state: State) -> dict[str, object]:
     return stamps if isinstance(stamps, dict) else {}
 
 
-def _manage(role: Role, environment: dict[str, str], log: Path, *words: str) -> Command:
+def _manage(state: State, role: Role, environment: dict[str, str], log: Path, *words: str) -> Command:
     return Command(
         (sys.executable, str(PROJECT / "manage.py"), *words),
         log=log,
-        environment={**passed_on_environment(), **environment, "DJANGO_SETTINGS_MODULE": role.settings},
+        environment={**environment, "DJANGO_SETTINGS_MODULE": role.settings, "SEAWALL_STATE": str(state.root)},
         cwd=PROJECT,
     )
 

@@ -75,7 +75,7 @@ def spawn(command: Command) -> subprocess.Popen[bytes]:
             stdout=descriptor,
             stderr=subprocess.STDOUT,
             cwd=command.cwd or "/",
-            env={**passed_on_environment(), **command.environment},
+            env={**{name: os.environ[name] for name in _PASSED_ON if name in os.environ}, **command.environment},
             start_new_session=True,
             user=identity.uid if identity else None,
             group=identity.gid if identity else None,
@@ -84,11 +84,6 @@ def spawn(command: Command) -> subprocess.Popen[bytes]:
         )
     finally:
         os.close(descriptor)
-
-
-def passed_on_environment() -> dict[str, str]:
-    """The variables of our own environment that every child may see."""
-    return {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
 
 
 async def exit_of(process: subprocess.Popen[bytes]) -> int:

@@ -166,7 +166,7 @@ class Supervisor:
         taken = taken_ports(wanted_ports(self._ports, self._options.roles))
         if taken:
             base = _other_base(self._ports.base, self._options.roles)
-            holders = "\n".join(f"P{str(port)[1:]}." for port in taken)
+            holders = "\n".join(map(str, taken))
             raise StartError(
                 f'{holders}\nStop what holds it, or let everything use other ports: make up ARGS="--port-base {base}"'
             )
@@ -210,8 +210,11 @@ class Supervisor:
                         continue
                     first: list[Awaitable[None]] = [database] if role.needs_database else []
                     group.create_task(self._bring_up_role(role, first))
-        except* OperatorError as errors:
-            raise StartError(str(_first(errors))) from errors
+        except BaseExceptionGroup as errors:
+            first_error = _first(errors)
+            if isinstance(first_error, OperatorError):
+                raise first_error from None
+            raise
 
     async def _bring_up_role(self, role: Role, first: list[Awaitable[None]]) -> None:
         if role in (GATEWAY, CONSOLE):
@@ -238,7 +241,7 @@ class Supervisor:
         log = self._state.log(CONSOLE).with_name("migrate.log")
         async with asyncio.TaskGroup() as group:
             for alias in ("default", "images"):
-                command = migrate_command(self._environments[CONSOLE.name], alias, log)
+                command = migrate_command(self._state, self._environments[CONSOLE.name], alias, log)
                 group.create_task(self._job(f"Migrating the database {alias}", command))
         write_stamp(self._state, "migrations", await asyncio.to_thread(migration_fingerprint, self._databases))
         self._progress.done("tables", "migrated")
@@ -267,7 +270,7 @@ class Supervisor:
         log = self._state.log(role).with_name("collectstatic.log")
         await self._job(
             f"Collecting the static files of {role.name}",
-            collectstatic_command(role, self._environments[role.name], log),
+            collectstatic_command(self._state, role, self._environments[role.name], log),
         )
         write_stamp(self._state, stamp, fingerprint)
         self._progress.done(step, "collected")

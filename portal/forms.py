@@ -125,7 +125,7 @@ class RegistrationForm(PortalForm):
     def ask_for_the_image_again(self) -> None:
         """Says that the image has to be chosen again: browsers never fill in a file a second time."""
         if self.files.get("image") and "image" not in self.errors:
-            self.fields["image"].help_text = f"Please choose your image again. {IMAGE_HINT}"
+            self["image"].help_text = f"Please choose your image again. {IMAGE_HINT}"
 
 
 class SignInForm(PortalForm):

@@ -44,7 +44,7 @@ class Contract:
         assert str(status) in operation["responses"], f"{where}, which is not documented: {body[:300]!r}"
         response = operation["responses"][str(status)]
         for name, reference in response.get("headers", {}).items():
-            header = self._resolve(reference)
+            header = self.resolve(reference)
             if name not in headers:
                 assert not header.get("required"), f"{where} without the header {name}"
                 continue
@@ -59,14 +59,12 @@ class Contract:
         assert media_type in response["content"], f"{where} with the media type {media_type}"
         self._validator(response["content"][media_type]["schema"]).validate(json.loads(body))
 
-    def validator(self, component: str) -> jsonschema_rs.Draft202012Validator:
-        """The validator of one schema component."""
-        return self._validator({"$ref": f"#/components/schemas/{component}"})
-
-    def _resolve(self, value: dict[str, Any]) -> dict[str, Any]:
+    def resolve(self, value: dict[str, Any]) -> dict[str, Any]:
+        """The component that a reference names; anything else as it is."""
         if "$ref" not in value:
             return value
-        found: dict[str, Any] = self.document["components"]["headers"][value["$ref"].rpartition("/")[2]]
+        _, _, kind, name = value["$ref"].split("/")
+        found: dict[str, Any] = self.document["components"][kind][name]
         return found
 
     def _validator(self, schema: dict[str, Any]) -> jsonschema_rs.Draft202012Validator:

@@ -105,7 +105,8 @@ def test_a_role_that_cannot_start_is_named_with_the_end_of_its_log(folder: Path)
         environment=clean_environment(WORKERS="none"),
     )
     assert result.returncode == 1
-    assert "gateway ended (exit status 1) before it was ready. The end of" in result.stderr
+    assert result.stderr.startswith("CommandError: gateway ended (exit status 1) before it was ready. The end of")
+    assert "Traceback" not in result.stderr
     assert "WORKERS: it must be a whole number" in result.stderr
 
 
@@ -114,8 +115,18 @@ def test_a_port_held_by_somebody_else_is_named(folder: Path) -> None:
     with socket.create_server(("127.0.0.1", base + 432)):
         result = manage("up", "--state", str(folder / "state"), "--port-base", str(base), "--only", "postgres")
     assert result.returncode == 1
+    assert "Traceback" not in result.stderr
     assert f"Port {base + 432}, wanted by postgres, is held by process {os.getpid()} (" in result.stderr
     assert not (folder / "state" / "postgres" / "data").exists()
+
+
+def test_a_state_folder_with_a_space_works_and_one_that_nginx_misreads_is_refused(folder: Path) -> None:
+    with Up.running(folder / "a state", "--only", "files", "postgres") as up:
+        up.until_ready()
+        up.stop()
+    result = manage("up", "--state", str(folder / "a$state"), "--port-base", str(free_port_base()), "--only", "files")
+    assert result.returncode == 1
+    assert f"nginx cannot use a folder of this name: {folder / 'a$state'}" in result.stderr
 
 
 def test_a_deep_state_folder_can_be_controlled(folder: Path) -> None:
@@ -174,7 +185,8 @@ def test_a_database_that_cannot_be_reached_is_named(folder: Path) -> None:
         *("--postgres", "url", "--auth-database-url", nowhere, "--images-database-url", nowhere),
     )
     assert result.returncode == 1
-    assert "The auth database cannot be reached" in result.stderr
+    assert result.stderr.startswith("CommandError: The auth database cannot be reached")
+    assert "Traceback" not in result.stderr
     assert "secret" not in result.stderr
 
 

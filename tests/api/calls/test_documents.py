@@ -130,7 +130,7 @@ def test_every_example_is_an_example_of_its_schema(contract: Contract) -> None:
                 validator = jsonschema_rs.Draft202012Validator(
                     {**content["schema"], "components": contract.document["components"]}, validate_formats=True
                 )
-                validator.validate(example["value"])
+                validator.validate(contract.resolve(example)["value"])
     assert seen > 100
 
 
@@ -138,7 +138,7 @@ def test_every_code_of_an_example_has_its_own_status(contract: Contract) -> None
     for operation in contract.operations().values():
         for status, response in operation["responses"].items():
             problems = response.get("content", {}).get("application/problem+json", {}).get("examples", {})
-            codes = [example["value"]["code"] for example in problems.values()]
+            codes = [contract.resolve(example)["value"]["code"] for example in problems.values()]
             assert all(str(CATALOGUE[code][0]) == status for code in codes)
 
 

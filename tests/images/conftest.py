@@ -1,0 +1,104 @@
+"""A store in a folder of its own for each test, and people with access tokens."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from django.conf import settings as django_settings
+from joserfc import jwt
+from joserfc.jwk import OKPKey
+from rest_framework.test import APIClient
+
+from internal import signing, tokens
+
+KEY = OKPKey.generate_key("Ed25519", {"kid": "tests", "alg": "Ed25519", "use": "sig"})
+KEY_SET: dict[str, Any] = {"keys": [KEY.as_dict(private=False)]}
+BODY_TYPE = "application/octet-stream"
+
+
+def key_set() -> dict[str, Any]:
+    """What auth would publish: the JWKS_LOADER of these tests."""
+    return KEY_SET
+
+
+def access_token(account_id: UUID, *, lifetime: float = 600) -> str:
+    """A token such as auth makes."""
+    now = int(time.time())
+    claims = {
+        "iss": django_settings.TOKEN_ISSUER,
+        "aud": django_settings.TOKEN_AUDIENCE,
+        "sub": str(account_id),
+        "sid": str(uuid4()),
+        "iat": now,
+        "exp": int(now + lifetime),
+    }
+    return jwt.encode({"alg": "Ed25519", "kid": "tests"}, claims, KEY, algorithms=["Ed25519"])
+
+
+@dataclass
+class Person:
+    """Somebody with an account, and a client that sends the access token along."""
+
+    id: UUID = field(default_factory=uuid4)
+
+    def __post_init__(self) -> None:
+        self.client = APIClient(headers={"Authorization": f"Bearer {access_token(self.id)}"})
+
+    def upload(self, data: bytes, query: str = "") -> Any:
+        """The answer to an upload."""
+        return self.client.post(f"/internal/v1/images{query}", data=data, content_type=BODY_TYPE)
+
+
+def signed_post(path: str, data: bytes, *, signed_data: bytes | None = None) -> Any:
+    """The answer to a call of the gateway, signed over `signed_data` in place of the body if that is given."""
+    digest = hashlib.sha256(data if signed_data is None else signed_data).hexdigest()
+    headers = signing.sign(django_settings.SERVICE_KEYS, method="POST", path=path, body_digest=digest)
+    return APIClient().post(path, data=data, content_type=BODY_TYPE, headers=headers)
+
+
+@pytest.fixture(autouse=True)
+def key_set_of_auth(settings: Any) -> Iterator[None]:
+    """Tokens are verified with the key of these tests."""
+    settings.JWKS_LOADER = "tests.images.conftest.key_set"
+    tokens.key_set.cache_clear()
+    yield
+    tokens.key_set.cache_clear()
+
+
+@pytest.fixture(autouse=True)
+def image_root(settings: Any, tmp_path: Path) -> Path:
+    """The folder of the store, empty at first."""
+    root = tmp_path / "store"
+    root.mkdir()
+    entry = settings.STORAGES["images"]
+    settings.STORAGES = {**settings.STORAGES, "images": entry | {"OPTIONS": entry["OPTIONS"] | {"location": str(root)}}}
+    return root
+
+
+@pytest.fixture
+def person() -> Person:
+    """The owner."""
+    return Person()
+
+
+@pytest.fixture
+def stranger() -> Person:
+    """Somebody else."""
+    return Person()
+
+
+@pytest.fixture
+def stored(image_root: Path) -> Any:
+    """What the store holds: the names of every file below its folder."""
+
+    def names() -> set[str]:
+        return {str(path.relative_to(image_root)) for path in image_root.rglob("*") if not path.is_dir()}
+
+    return names

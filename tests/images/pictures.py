@@ -1,0 +1,143 @@
+"""Pictures for the tests, drawn on the spot: nothing binary is kept in the repository."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from typing import Any
+
+from PIL import Image, ImageCms, ImageDraw, PngImagePlugin
+
+SECRET = "SECRET-PLACE"  # what must never come out again, wherever it was hidden
+
+
+def saved(image: Image.Image, name: str, **options: Any) -> bytes:
+    """The image as a file of that format."""
+    target = io.BytesIO()
+    image.save(target, format=name, **options)
+    return target.getvalue()
+
+
+def opened(data: bytes) -> Image.Image:
+    """The file as an image."""
+    return Image.open(io.BytesIO(data))
+
+
+def corners(width: int = 40, height: int = 24, mode: str = "RGB") -> Image.Image:
+    """A picture whose four quarters are red, green, blue and white, clockwise from the top left."""
+    image = Image.new("RGB", (width, height), "white")
+    draw = ImageDraw.Draw(image)
+    across, down = width // 2, height // 2
+    draw.rectangle((0, 0, across - 1, down - 1), "red")
+    draw.rectangle((across, 0, width, down - 1), "lime")
+    draw.rectangle((across, down, width, height), "blue")
+    return image.convert(mode)
+
+
+def photo(width: int = 320, height: int = 200) -> Image.Image:
+    """Something with gradients, as a camera would see it."""
+    red = Image.linear_gradient("L").resize((width, height))
+    green = Image.radial_gradient("L").resize((width, height))
+    return Image.merge("RGB", (red, green, red.transpose(Image.Transpose.ROTATE_180)))
+
+
+def exif(orientation: int = 1) -> Image.Exif:
+    """EXIF with an orientation, a place (GPS) and texts."""
+    notes = Image.Exif()
+    notes[0x0112] = orientation
+    notes[0x010E] = SECRET  # ImageDescription
+    notes[0x013B] = SECRET  # Artist
+    notes.get_ifd(0x8825).update({1: "N", 2: (52.0, 31.0, 12.0), 3: "E", 4: (13.0, 24.0, 18.0), 29: SECRET})
+    return notes
+
+
+def xmp() -> bytes:
+    """XMP with a place."""
+    return f'<x:xmpmeta xmlns:x="adobe:ns:meta/"><p>{SECRET}</p></x:xmpmeta>'.encode()
+
+
+def png_text() -> PngImagePlugin.PngInfo:
+    """Texts of all three kinds in a PNG."""
+    info = PngImagePlugin.PngInfo()
+    info.add_text("Comment", SECRET)
+    info.add_text("Compressed", SECRET, zip=True)
+    info.add_itxt("XML:com.adobe.xmp", xmp().decode())
+    return info
+
+
+def gif_blocks() -> bytes:
+    """Comment and application extensions of a GIF."""
+    secret = SECRET.encode()
+    comment = b"\x21\xfe" + bytes([len(secret)]) + secret + b"\x00"
+    application = b"\x21\xff\x0bXMP DataXMP" + bytes([len(secret)]) + secret + b"\x00"
+    return comment + application
+
+
+def with_gif_blocks(data: bytes) -> bytes:
+    """The GIF with those blocks behind its header and palette."""
+    flags = data[10]
+    start = 13 + (3 * 2 ** ((flags & 7) + 1) if flags & 0x80 else 0)
+    return data[:start] + gif_blocks() + data[start:]
+
+
+def swapped_profile() -> bytes:
+    """A colour profile in which red means blue and the other way round; no browser could take it for sRGB."""
+    raw = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    raw = raw.replace(b"rXYZ", b"????").replace(b"bXYZ", b"rXYZ").replace(b"????", b"bXYZ")
+    return raw.replace("sRGB".encode("utf-16-be"), SECRET[:4].encode("utf-16-be"))
+
+
+def animation(count: int = 4, size: tuple[int, int] = (48, 32)) -> list[Image.Image]:
+    """Frames whose colours differ, so that no palette fits all of them."""
+    frames = []
+    for number in range(count):
+        frame = photo(*size).rotate(number * 90)
+        ImageDraw.Draw(frame).rectangle((number * 3, 4, number * 3 + 8, 12), fill=(255, 40 * number % 256, 0))
+        frames.append(frame)
+    return frames
+
+
+def animated(name: str, frames: list[Image.Image], **options: Any) -> bytes:
+    """The frames as an animation of that format."""
+    return saved(frames[0], name, save_all=True, append_images=frames[1:], **options)
+
+
+def png_header(width: int, height: int) -> bytes:
+    """A PNG that claims a size and has next to no pixels."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 64)) + chunk(b"IEND", b"")
+    )
+
+
+def webp_canvas(width: int, height: int) -> bytes:
+    """A WebP animation that claims a canvas and has no frame."""
+    size = (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
+    body = b"WEBPVP8X" + struct.pack("<I", 10) + b"\x02\x00\x00\x00" + size
+    return b"RIFF" + struct.pack("<I", len(body)) + body
+
+
+def frames_of(data: bytes) -> list[bytes]:
+    """What is seen of each frame, as RGBA pixels."""
+    image = opened(data)
+    seen = []
+    for number in range(getattr(image, "n_frames", 1)):
+        image.seek(number)
+        seen.append(image.convert("RGBA").tobytes())
+    return seen
+
+
+def durations_of(data: bytes) -> list[int]:
+    """How long each frame is shown, in milliseconds."""
+    image = opened(data)
+    times = []
+    for number in range(getattr(image, "n_frames", 1)):
+        image.seek(number)
+        image.load()
+        times.append(int(image.info["duration"]))
+    return times

@@ -1,0 +1,365 @@
+"""What is accepted as an image, and what is kept of it."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import time
+from dataclasses import dataclass
+
+import pytest
+from PIL import Image, ImageDraw
+
+from images import decoding, limits
+from internal import context
+from internal.problems import ProblemError
+from tests.images import pictures
+from tests.images.pictures import SECRET, animated, animation, corners, opened, photo, saved
+
+FORMATS = ["PNG", "JPEG", "WEBP", "GIF"]
+
+
+@dataclass
+class Kept:
+    """The bytes of what is stored."""
+
+    result: decoding.Converted
+    original: bytes
+    avatar: bytes
+    card: bytes
+
+
+def convert(data: bytes) -> Kept:
+    with decoding.converted(io.BytesIO(data)) as result:
+        return Kept(result, result.original.file.read(), result.avatar.file.read(), result.card.file.read())
+
+
+def refusal(data: bytes) -> tuple[str, str]:
+    """Code and message, the same from the dry run and from storing."""
+    with pytest.raises(ProblemError) as dry:
+        decoding.check(io.BytesIO(data))
+    with pytest.raises(ProblemError) as real:
+        convert(data)
+    assert dry.value.problem == real.value.problem
+    (error,) = dry.value.problem.errors
+    assert (error.field, error.code) == ("image", dry.value.problem.code)
+    return error.code, error.message
+
+
+PNG = saved(photo(), "PNG")
+JPEG = saved(photo(), "JPEG")
+WEBP = saved(photo(), "WEBP")
+GIF = animated("GIF", animation(), duration=100)
+LONG_GIF = animated("GIF", [Image.new("L", (2, 2), n % 256) for n in range(201)], duration=20)
+
+
+@pytest.mark.parametrize(
+    ("data", "code", "words"),
+    [
+        pytest.param(b"", "not_an_image", "The file is empty.", id="empty"),
+        pytest.param(b"hello, this is text", "not_an_image", "text", id="text"),
+        pytest.param(b'<svg xmlns="http://www.w3.org/2000/svg"/>', "not_an_image", "SVG", id="svg"),
+        pytest.param(b'<?xml version="1.0"?>\n<svg/>', "not_an_image", "SVG", id="svg behind an XML declaration"),
+        pytest.param(b"%PDF-1.7\n", "not_an_image", "PDF", id="pdf"),
+        pytest.param(b"\0\0\0\x1cftypheic\0\0\0\0", "not_an_image", "HEIC", id="heic"),
+        pytest.param(saved(photo(), "BMP"), "not_an_image", "PNG, JPEG, WebP or GIF", id="bmp"),
+        pytest.param(saved(photo(), "TIFF"), "not_an_image", "PNG, JPEG, WebP or GIF", id="tiff"),
+        pytest.param(b"RIFF\x24\0\0\0WAVEfmt ", "not_an_image", "PNG, JPEG, WebP or GIF", id="wave"),
+        pytest.param(PNG[: len(PNG) // 2], "not_an_image", "damaged or incomplete", id="half a PNG"),
+        pytest.param(PNG[:20], "not_an_image", "damaged or incomplete", id="the first bytes of a PNG"),
+        pytest.param(JPEG[: len(JPEG) // 2], "not_an_image", "damaged or incomplete", id="half a JPEG"),
+        pytest.param(WEBP[: len(WEBP) // 2], "not_an_image", "damaged or incomplete", id="half a WebP"),
+        pytest.param(GIF[: len(GIF) // 2], "not_an_image", "damaged or incomplete", id="half a GIF"),
+        pytest.param(GIF[:-1], "not_an_image", "damaged or incomplete", id="a GIF without its end"),
+        pytest.param(pictures.png_header(50_000, 50_000), "too_many_pixels", "50,000 by 50,000", id="bomb"),
+        pytest.param(pictures.png_header(50_000, 50_000)[:30], "too_many_pixels", "40 million", id="bomb, cut off"),
+        pytest.param(pictures.png_header(8001, 5000), "too_many_pixels", "8,001 by 5,000", id="just over the limit"),
+        pytest.param(pictures.webp_canvas(16_000, 16_000), "too_many_pixels", "16,000 by 16,000", id="WebP canvas"),
+        pytest.param(LONG_GIF, "too_many_frames", "200 frames", id="201 frames"),
+    ],
+)
+def test_bad_files_are_refused_with_a_code_and_a_helpful_message(data: bytes, code: str, words: str) -> None:
+    got_code, message = refusal(data)
+
+    assert got_code == code
+    assert words in message
+
+
+def test_a_header_that_claims_2500_megapixels_is_refused_at_once() -> None:
+    started = time.monotonic()
+
+    refusal(pictures.png_header(50_000, 50_000))
+
+    assert time.monotonic() - started < 0.2
+
+
+def test_frames_that_add_up_to_too_many_pixels_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "MAX_ANIMATION_PIXELS", 48 * 32 * 4 - 1)
+
+    for name in ("GIF", "WEBP"):
+        code, message = refusal(animated(name, animation(), duration=100))
+
+        assert code == "too_many_pixels"
+        assert "48 by 32, 4 frames" in message
+
+
+@pytest.mark.parametrize("filler", [b"\x21\xfe\x00" * 50_000, b"\x21\xfe" + b"\x01x" * 2_000_000 + b"\x00"])
+def test_a_gif_that_is_mostly_filler_costs_no_time(filler: bytes) -> None:
+    data = saved(corners(), "GIF")
+    started = time.monotonic()
+
+    with contextlib.suppress(ProblemError):
+        decoding.check(io.BytesIO(data[:-1] + filler + b";"))
+
+    assert time.monotonic() - started < 1.5
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_each_format_is_stored_in_the_same_format_with_avatar_and_card(name: str) -> None:
+    kept = convert(saved(photo(1000, 700), name))
+
+    kind = kept.result.kind
+    assert kind == decoding.KINDS[name]
+    assert (kept.result.width, kept.result.height, kept.result.animated) == (1000, 700, False)
+    assert (opened(kept.original).format, opened(kept.original).size) == (name, (1000, 700))
+    assert (opened(kept.avatar).format, opened(kept.avatar).size) == ("WEBP", (256, 256))
+    assert (opened(kept.card).format, opened(kept.card).size) == ("WEBP", (640, 448))
+    assert kept.result.original.size == len(kept.original)
+
+
+@pytest.mark.parametrize(
+    ("size", "card"), [((64, 48), (64, 48)), ((640, 10), (640, 10)), ((3000, 1), (640, 1)), ((1, 1), (1, 1))]
+)
+def test_a_card_is_never_larger_than_the_picture_and_an_avatar_always_a_square(
+    size: tuple[int, int], card: tuple[int, int]
+) -> None:
+    kept = convert(saved(photo(*size), "PNG"))
+
+    assert opened(kept.card).size == card
+    assert opened(kept.avatar).size == (256, 256)
+
+
+def test_an_avatar_shows_the_middle_of_the_picture() -> None:
+    wide = Image.new("RGB", (900, 300), "white")
+    ImageDraw.Draw(wide).rectangle((300, 0, 599, 299), fill="red")
+
+    avatar = opened(convert(saved(wide, "PNG")).avatar).convert("RGB")
+
+    for point in ((4, 4), (251, 251), (128, 128)):
+        red, green, blue = avatar.getpixel(point)
+        assert red > 230
+        assert max(green, blue) < 40
+
+
+def with_everything(name: str) -> bytes:
+    """A picture with every kind of metadata that the format knows, and something behind its end."""
+    secret = SECRET.encode()
+    match name:
+        case "JPEG":
+            data = saved(photo(), name, exif=pictures.exif(), xmp=pictures.xmp(), comment=secret)
+            iptc = b"Photoshop 3.0\x008BIM\x04\x04\x00\x00" + len(secret).to_bytes(4, "big") + secret
+            data = data[:2] + b"\xff\xed" + (len(iptc) + 2).to_bytes(2, "big") + iptc + data[2:]
+        case "PNG":
+            data = saved(photo(), name, exif=pictures.exif(), pnginfo=pictures.png_text())
+        case "WEBP":
+            data = saved(photo(), name, exif=pictures.exif(), xmp=pictures.xmp())
+        case _:
+            data = pictures.with_gif_blocks(saved(photo(), name, comment=secret))
+    assert secret in data
+    return data + secret
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_no_metadata_comes_through_in_any_stored_file(name: str) -> None:
+    kept = convert(with_everything(name))
+
+    for data in (kept.original, kept.avatar, kept.card):
+        assert SECRET.encode() not in data
+        image = opened(data)
+        image.load()
+        assert dict(image.getexif()) == {}
+        assert not {"exif", "xmp", "comment", "icc_profile", "photoshop", "XML:com.adobe.xmp"} & set(image.info)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("name", ["JPEG", "PNG", "WEBP"])
+def test_the_orientation_is_applied(name: str, orientation: int) -> None:
+    upright = corners(80, 48)
+    turned_back = {
+        1: None,
+        2: Image.Transpose.FLIP_LEFT_RIGHT,
+        3: Image.Transpose.ROTATE_180,
+        4: Image.Transpose.FLIP_TOP_BOTTOM,
+        5: Image.Transpose.TRANSPOSE,
+        6: Image.Transpose.ROTATE_90,
+        7: Image.Transpose.TRANSVERSE,
+        8: Image.Transpose.ROTATE_270,
+    }[orientation]
+    as_shot = upright if turned_back is None else upright.transpose(turned_back)
+
+    kept = convert(saved(as_shot, name, exif=pictures.exif(orientation)))
+
+    assert (kept.result.width, kept.result.height) == (80, 48)
+    stored = opened(kept.original).convert("RGB")
+    for point in ((20, 12), (60, 12), (60, 36), (20, 36)):
+        expected, got = upright.getpixel(point), stored.getpixel(point)
+        assert max(abs(a - b) for a, b in zip(expected, got, strict=True)) < 60
+
+
+@pytest.mark.parametrize(
+    ("name", "mode"),
+    [("PNG", "RGB"), ("PNG", "RGBA"), ("PNG", "P"), ("WEBP", "RGB"), ("WEBP", "RGBA"), ("JPEG", "RGB")],
+)
+def test_colours_of_another_profile_are_kept_right(name: str, mode: str) -> None:
+    red = Image.new("RGB", (64, 64), (255, 0, 0)).convert(mode)
+
+    kept = convert(saved(red, name, icc_profile=pictures.swapped_profile()))
+
+    for data in (kept.original, kept.avatar, kept.card):
+        assert "icc_profile" not in opened(data).info
+        r, g, b = opened(data).convert("RGB").getpixel((32, 32))
+        assert b > 240
+        assert max(r, g) < 40
+
+
+def test_transparency_survives_a_change_of_colours() -> None:
+    glass = Image.new("RGBA", (32, 32), (255, 0, 0, 90))
+
+    kept = convert(saved(glass, "PNG", icc_profile=pictures.swapped_profile()))
+
+    assert opened(kept.original).getpixel((5, 5))[3] == 90
+
+
+def test_a_profile_that_is_none_or_fits_another_kind_of_picture_changes_nothing() -> None:
+    for profile in (b"this is no profile", pictures.swapped_profile()):
+        kept = convert(saved(Image.new("L", (16, 16), 77), "PNG", icc_profile=profile))
+
+        assert opened(kept.original).getpixel((3, 3)) == 77
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA"])
+def test_a_png_keeps_its_exact_pixels_in_every_mode(mode: str) -> None:
+    picture = corners(mode=mode)
+
+    kept = convert(saved(picture, "PNG"))
+
+    assert opened(kept.original).convert("RGBA").tobytes() == picture.convert("RGBA").tobytes()
+    assert kept.result.original.size == len(kept.original)
+
+
+def test_a_transparent_colour_of_a_palette_stays_transparent() -> None:
+    picture = corners(mode="P")
+    hole = picture.getpixel((0, 0))
+
+    kept = convert(saved(picture, "PNG", transparency=hole))
+
+    assert opened(kept.original).convert("RGBA").getpixel((0, 0))[3] == 0
+    assert opened(kept.card).convert("RGBA").getpixel((2, 2))[3] < 30
+
+
+def test_greys_of_16_bits_are_scaled_and_not_cut_off() -> None:
+    kept = convert(saved(Image.new("I;16", (32, 32), 0x8000), "PNG"))
+
+    assert opened(kept.original).getpixel((3, 3)) in {127, 128}
+
+
+def test_a_lossless_webp_stays_lossless() -> None:
+    picture = photo()
+
+    kept = convert(saved(picture, "WEBP", lossless=True))
+
+    assert opened(kept.original).convert("RGB").tobytes() == picture.tobytes()
+
+
+def test_a_cmyk_jpeg_becomes_rgb() -> None:
+    kept = convert(saved(corners(mode="CMYK"), "JPEG"))
+
+    assert opened(kept.original).mode == "RGB"
+
+
+def test_a_jpeg_costs_no_more_bytes_than_before_however_it_was_compressed() -> None:
+    for quality in (30, 75, 95):
+        data = saved(photo(800, 600), "JPEG", quality=quality)
+
+        assert len(convert(data).original) < 1.1 * len(data)
+
+
+def test_a_jpeg_of_several_pictures_becomes_its_first() -> None:
+    data = saved(photo(), "MPO", save_all=True, append_images=[corners(320, 200)])
+
+    kept = convert(data)
+
+    assert (opened(kept.original).format, kept.result.animated) == ("JPEG", False)
+
+
+def test_an_animated_png_becomes_its_first_frame() -> None:
+    frames = animation()
+
+    kept = convert(animated("PNG", frames, duration=100))
+
+    assert not kept.result.animated
+    assert pictures.frames_of(kept.original) == [frames[0].convert("RGBA").tobytes()]
+
+
+@pytest.mark.parametrize("disposal", [0, 1, 2, 3])
+def test_a_gif_keeps_every_pixel_of_its_frames_their_times_and_its_loop(disposal: int) -> None:
+    data = animated("GIF", animation(), duration=[40, 200, 70, 1000], loop=3, disposal=disposal)
+
+    kept = convert(pictures.with_gif_blocks(data))
+
+    assert kept.result.animated
+    assert pictures.frames_of(kept.original) == pictures.frames_of(data)
+    assert pictures.durations_of(kept.original) == [40, 200, 70, 1000]
+    assert opened(kept.original).info["loop"] == 3
+
+
+def test_a_gif_keeps_what_is_transparent() -> None:
+    frames = []
+    for number in range(3):
+        frame = Image.new("RGBA", (30, 20), (0, 0, 0, 0))
+        ImageDraw.Draw(frame).ellipse((number * 5, 2, number * 5 + 10, 12), fill=(200, 30, 30, 255))
+        frames.append(frame)
+    data = animated("GIF", frames, duration=50, disposal=2)
+
+    kept = convert(data)
+
+    assert pictures.frames_of(kept.original) == pictures.frames_of(data)
+    assert opened(kept.avatar).convert("RGBA").getpixel((250, 250))[3] == 0
+
+
+def test_a_gif_that_plays_once_still_plays_once() -> None:
+    kept = convert(animated("GIF", animation(), duration=50))
+
+    assert "loop" not in opened(kept.original).info
+
+
+@pytest.mark.parametrize("lossless", [True, False])
+def test_an_animated_webp_keeps_its_frames_their_times_and_its_loop(lossless: bool) -> None:
+    data = animated("WEBP", animation(), duration=[40, 200, 70, 1000], loop=3, lossless=lossless)
+
+    kept = convert(data)
+
+    assert kept.result.animated
+    assert pictures.durations_of(kept.original) == [40, 200, 70, 1000]
+    assert opened(kept.original).info["loop"] == 3
+    before, after = pictures.frames_of(data), pictures.frames_of(kept.original)
+    assert len(after) == 4
+    if lossless:
+        assert after == before
+
+
+def test_who_waits_longer_than_the_deadline_for_a_turn_hears_that_the_service_is_busy() -> None:
+    with decoding._slot, context.deadline_of(0.05), pytest.raises(ProblemError) as refused:
+        convert(PNG)
+
+    assert (refused.value.problem.code, refused.value.problem.status) == ("busy", 503)
+    assert convert(PNG)
+
+
+def test_work_stops_when_the_deadline_has_passed_and_the_turn_is_given_back() -> None:
+    for data in (PNG, GIF, animated("WEBP", animation(), duration=50)):
+        with context.deadline_of(0), pytest.raises(ProblemError) as refused:
+            convert(data)
+
+        assert refused.value.problem.status == 503
+        assert convert(data)

@@ -1,0 +1,158 @@
+"""The file system store: whole and durable, or not there at all."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import resource
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from django.core.files import File
+
+from images import health, store
+from internal.problems import ProblemError
+
+NAME = "uploads/0b1c2d3e-0000-4000-8000-000000000001.png"
+
+
+@contextmanager
+def file_size_limit(size: int) -> Iterator[None]:
+    """A disk on which no file of this process grows past `size` bytes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_stored_file_has_its_content_and_can_be_read_by_the_server_of_files(image_root: Path) -> None:
+    previous = os.umask(0o077)
+    try:
+        store.put({NAME: io.BytesIO(b"content" * 1000)})
+    finally:
+        os.umask(previous)
+
+    path = image_root / NAME
+    assert path.read_bytes() == b"content" * 1000
+    assert stat.S_IMODE(path.stat().st_mode) == 0o644
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o755
+
+
+def test_nothing_is_named_before_it_is_on_the_disk_and_the_folder_is_synced_last(
+    image_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.put({NAME: io.BytesIO(b"first")})
+    events: list[str] = []
+    real_sync, real_rename = os.fsync, os.rename
+
+    def sync(handle: int) -> None:
+        events.append("sync folder" if stat.S_ISDIR(os.fstat(handle).st_mode) else "sync file")
+        real_sync(handle)
+
+    def rename(source: str, target: Path) -> None:
+        events.append("rename")
+        real_rename(source, target)
+
+    monkeypatch.setattr(os, "fsync", sync)
+    monkeypatch.setattr(os, "rename", rename)
+    store.put({NAME.replace("1.png", "2.png"): io.BytesIO(b"second")})
+
+    assert events == ["sync file", "rename", "sync folder"]
+
+
+def test_a_full_disk_is_named_and_leaves_nothing_behind(image_root: Path, stored: Any) -> None:
+    files = {NAME: io.BytesIO(b"x" * 1000), NAME.replace("1.png", "2.png"): io.BytesIO(b"x" * 200_000)}
+
+    with file_size_limit(50_000), pytest.raises(ProblemError) as refused:
+        store.put(files)
+
+    assert (refused.value.problem.code, refused.value.problem.status) == ("storage_full", 507)
+    assert stored() == set()
+
+
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [
+        (errno.ENOSPC, "storage_full"),
+        (errno.EDQUOT, "storage_full"),
+        (errno.EIO, "storage_unavailable"),
+        (errno.EROFS, "storage_unavailable"),
+    ],
+)
+def test_what_the_disk_says_decides_the_problem(
+    number: int, code: str, stored: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(handle: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(ProblemError) as refused:
+        store.put({NAME: io.BytesIO(b"content")})
+
+    assert refused.value.problem.code == code
+    assert stored() == set()
+
+
+def test_content_that_ends_in_an_error_leaves_nothing_behind(stored: Any) -> None:
+    class Broken(File):  # type: ignore[type-arg]
+        def chunks(self, chunk_size: int | None = None) -> Iterator[bytes]:
+            yield b"half"
+            raise RuntimeError("the rest is lost")
+
+    with pytest.raises(RuntimeError):
+        store.storage().save(NAME, Broken(io.BytesIO()))
+
+    assert stored() == set()
+
+
+def test_removing_is_no_error_when_files_are_gone_or_cannot_be_removed(image_root: Path) -> None:
+    (image_root / "uploads" / "folder").mkdir(parents=True)
+    (image_root / "uploads" / "folder" / "inside").touch()
+
+    store.remove([NAME, "uploads/folder"])
+
+    assert (image_root / "uploads" / "folder" / "inside").exists()
+
+
+def test_a_symbolic_link_in_the_store_is_not_followed(image_root: Path, tmp_path: Path) -> None:
+    (tmp_path / "outside").write_bytes(b"something of the machine's own")
+    (image_root / "uploads").mkdir()
+    (image_root / NAME).symlink_to(tmp_path / "outside")
+
+    with pytest.raises(OSError, match="symbolic links"):
+        store.storage().open(NAME)
+
+
+def test_names_are_made_of_the_id_and_match_what_is_served() -> None:
+    names = store.names(UUID("0b1c2d3e-0000-4000-8000-000000000001"), "gif")
+
+    assert names == (
+        "uploads/0b1c2d3e-0000-4000-8000-000000000001.gif",
+        "uploads/0b1c2d3e-0000-4000-8000-000000000001.avatar.webp",
+        "uploads/0b1c2d3e-0000-4000-8000-000000000001.card.webp",
+    )
+    assert all(store.NAME.fullmatch(name.removeprefix("uploads/")) for name in names)
+
+
+def test_readiness_wants_the_folder_of_the_store(image_root: Path) -> None:
+    health.storage()
+    image_root.rmdir()
+
+    with pytest.raises(health.StorageUnavailable, match="does not exist"):
+        health.storage()
+    assert not health.storage_is_up()
+
+
+def test_readiness_wants_to_write(image_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: not mode & os.W_OK)
+
+    with pytest.raises(health.StorageUnavailable, match="not writable"):
+        health.storage()
