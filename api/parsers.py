@@ -1,10 +1,9 @@
-"""Request bodies: JSON objects and multipart forms, both in strict UTF-8 and both with a limit on what is read."""
+"""Multipart forms, in strict UTF-8 and with a limit on what is kept. (JSON bodies: internal.parsers.)"""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from typing import IO, Any, NoReturn, cast
+from typing import IO, Any, cast
 
 from django.core.exceptions import (
     RequestDataTooBig,
@@ -19,40 +18,6 @@ from rest_framework.parsers import BaseParser, DataAndFiles
 
 from internal.clients.images import IMAGE_LIMIT
 from internal.problems import Problem, ProblemError, image_fault
-
-JSON_LIMIT_BYTES = 64 * 1024
-_TOO_LARGE = "JSON and the text fields of a form may have 64 KiB together."
-
-
-class JsonObjectParser(BaseParser):
-    """Reads one JSON object (RFC 8259: UTF-8, no NaN or Infinity) of at most 64 KiB.
-
-    Raises:
-        ProblemError: payload_too_large (413), or malformed_request (400) for anything but an object.
-    """
-
-    media_type = "application/json"
-
-    def parse(
-        self,
-        stream: IO[Any],
-        media_type: str | None = None,
-        parser_context: Mapping[str, Any] | None = None,
-    ) -> dict[str, Any]:
-        body = _read(stream, JSON_LIMIT_BYTES)
-        try:
-            text = body.decode("utf-8")
-        except UnicodeDecodeError:
-            raise ProblemError(Problem("malformed_request", "The body is not UTF-8 text.")) from None
-        try:
-            value = json.loads(text, parse_constant=_refuse_constant)
-        except RecursionError:
-            raise ProblemError(Problem("malformed_request", "The body is nested too deeply.")) from None
-        except ValueError:
-            raise ProblemError(Problem("malformed_request", "The body is not valid JSON.")) from None
-        if not isinstance(value, dict):
-            raise ProblemError(Problem("malformed_request", "The body must be a JSON object."))
-        return value
 
 
 class _BoundedFiles(FileUploadHandler):
@@ -117,7 +82,8 @@ class MultipartParser(BaseParser):
                 )
             ) from None
         except RequestDataTooBig:
-            raise ProblemError(Problem("payload_too_large", _TOO_LARGE)) from None
+            detail = "The text fields of a form may have 64 KB together."
+            raise ProblemError(Problem("payload_too_large", detail)) from None
         if bounded.exceeded:
             raise ProblemError(image_fault("image_too_large", "The file is larger than 10 MB. Choose a smaller one."))
         texts = QueryDict(mutable=True)
@@ -131,17 +97,3 @@ class MultipartParser(BaseParser):
 
 def _strict(text: str) -> str:
     return text.encode("latin-1").decode("utf-8")
-
-
-def _read(stream: IO[Any], limit: int) -> bytes:
-    try:
-        body: bytes = stream.read(limit + 1)
-    except UnreadablePostError:
-        raise ProblemError(Problem("malformed_request", "The body ended too early.")) from None
-    if len(body) > limit:
-        raise ProblemError(Problem("payload_too_large", _TOO_LARGE))
-    return body
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")

@@ -7,11 +7,13 @@ from django.core.wsgi import get_wsgi_application
 from django.urls import get_resolver
 
 from config.env import EnvironmentFault
+from internal.requests import Request
 
 if "DJANGO_SETTINGS_MODULE" not in os.environ:
     sys.exit("DJANGO_SETTINGS_MODULE is not set: name a role, such as config.settings.gateway")
 try:
     application = get_wsgi_application()
+    application.request_class = Request
 except EnvironmentFault as fault:
     sys.exit(str(fault))
 

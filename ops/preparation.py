@@ -31,7 +31,7 @@ def migration_fingerprint(databases: DatabaseUrls) -> str:
     It covers the migrations of the checkout, the installed packages, and what each database says was applied when.
     """
     digest = hashlib.sha256()
-    _add_files(digest, PROJECT.glob("*/migrations/*.py"))
+    _add_files(digest, PROJECT.glob("[!.]*/migrations/*.py"))
     _add_packages(digest)
     for name, url in zip(DATABASES, (databases.auth, databases.images), strict=True):
         try:
@@ -51,7 +51,7 @@ def migration_fingerprint(databases: DatabaseUrls) -> str:
 def static_fingerprint() -> str:
     """Changes whenever `collectstatic` could have something to do."""
     digest = hashlib.sha256()
-    _add_files(digest, (path for path in PROJECT.glob("*/static/**/*") if path.is_file()))
+    _add_files(digest, (path for path in PROJECT.glob("[!.]*/static/**/*") if path.is_file()))
     _add_files(digest, PROJECT.glob("config/settings/*.py"))
     _add_packages(digest)
     return digest.hexdigest()

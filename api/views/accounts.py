@@ -7,11 +7,12 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from api import operations, serializers
-from api.parsers import JsonObjectParser, MultipartParser
+from api.parsers import MultipartParser
 from api.profiles import PART_OF_SERVICE, profile_of, profile_without_account
 from api.views.base import ApiView, PersonalView, is_form, principal_of, token_of
 from internal import clients, workflows
 from internal.errors import InvalidReply, Unavailable
+from internal.parsers import JsonObjectParser
 from internal.problems import Problem
 
 

@@ -14,8 +14,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from api.parsers import JsonObjectParser, MultipartParser
+from api.parsers import MultipartParser
 from internal.authentication import BearerTokenAuthentication, HasPrincipal, Principal
+from internal.parsers import JsonObjectParser
 
 
 class AcceptNegotiation(DefaultContentNegotiation):
