@@ -85,14 +85,14 @@ class ImagesView(UploadMixin, OwnerView):
 
     def get(self, request: Request) -> Response:
         """A page, newest first."""
-        query = PageQuery(data=request.query_params)
+        query = PageQuery(data=request.query_params.dict())
         query.is_valid(raise_exception=True)
         return Response(library.list_images(self.owner(request), **query.validated_data).to_json())
 
     def post(self, request: Request) -> Response:
         """Stores an image."""
         self.require_body_type(request)
-        query = UploadQuery(data=request.query_params)
+        query = UploadQuery(data=request.query_params.dict())
         query.is_valid(raise_exception=True)
         with receiving.received(request._request) as body:
             image = library.store_image(

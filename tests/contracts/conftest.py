@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,13 +16,10 @@ from internal.contracts import Account, TokenGrant
 from internal.errors import Rejected
 from internal.problems import Problem
 
-_addresses = itertools.count(1)
-
 
 def new_address() -> str:
     """An address nobody else signs in from: failed attempts are counted for each address."""
-    number = next(_addresses)
-    return f"198.18.{number // 250}.{number % 250 + 1}"
+    return f"198.18.{secrets.randbelow(256)}.{secrets.randbelow(256)}"
 
 
 def rejection(call: Callable[[], Any], code: str) -> Problem:

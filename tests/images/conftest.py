@@ -19,13 +19,15 @@ from rest_framework.test import APIClient
 from internal import signing, tokens
 
 KEY = OKPKey.generate_key("Ed25519", {"kid": "tests", "alg": "Ed25519", "use": "sig"})
-KEY_SET: dict[str, Any] = {"keys": [KEY.as_dict(private=False)]}
 BODY_TYPE = "application/octet-stream"
 
 
-def key_set() -> dict[str, Any]:
-    """What auth would publish: the JWKS_LOADER of these tests."""
-    return KEY_SET
+class KeySetOfAuth:
+    """What auth would publish: the TOKEN_KEY_SET of these tests."""
+
+    def key(self, key_id: str) -> OKPKey | None:
+        """The key of that id."""
+        return KEY if key_id == "tests" else None
 
 
 def access_token(account_id: UUID, *, lifetime: float = 600) -> str:
@@ -66,7 +68,7 @@ def signed_post(path: str, data: bytes, *, signed_data: bytes | None = None) -> 
 @pytest.fixture(autouse=True)
 def key_set_of_auth(settings: Any) -> Iterator[None]:
     """Tokens are verified with the key of these tests."""
-    settings.JWKS_LOADER = "tests.images.conftest.key_set"
+    settings.TOKEN_KEY_SET = "tests.images.conftest.KeySetOfAuth"
     tokens.key_set.cache_clear()
     yield
     tokens.key_set.cache_clear()
