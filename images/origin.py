@@ -11,6 +11,7 @@ from django.utils.http import http_date
 
 from images import store
 from images.decoding import KINDS
+from internal.problems import ProblemError, problem_response
 
 _CONTENT_TYPES = {kind.extension: kind.content_type for kind in KINDS.values()}
 _IMAGE_HEADERS = {
@@ -26,14 +27,15 @@ def serve(request: HttpRequest, name: str) -> HttpResponseBase:
         return HttpResponse(status=405, headers={"Allow": "GET, HEAD", "Cache-Control": "no-store"})
     if not store.NAME.fullmatch(name):
         return _not_found()
-    stored = f"{store.FOLDER}/{name}"
-    storage = store.storage()
-    with store.failures_named():
-        try:
-            file = storage.open(stored)
-        except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
-            return _not_found()
-        modified, size = storage.get_modified_time(stored), file.size
+    try:
+        with store.failures_named():
+            found = store.find(f"{store.FOLDER}/{name}")
+    except ProblemError as error:
+        return problem_response(request, error.problem)
+    if found is None:
+        return _not_found()
+    file, modified = found
+    size = file.size
     # The form that nginx gives it: an answer from a cache and one from here are the same to a browser.
     headers = _IMAGE_HEADERS | {
         "ETag": f'"{int(modified.timestamp()):x}-{size:x}"',

@@ -6,6 +6,7 @@ A name is written once and never changes.
 
 from __future__ import annotations
 
+import datetime as dt
 import errno
 import os
 import re
@@ -139,6 +140,18 @@ def put(files: Mapping[str, BinaryIO]) -> None:
                 storage().save(name, File(file))
     except BaseException:
         remove(begun)
+        raise
+
+
+def find(name: str) -> tuple[File[Any], dt.datetime] | None:
+    """A stored file, opened, and when it was stored; None if there is none, or something that was not stored here."""
+    try:
+        return storage().open(name), storage().get_modified_time(name)
+    except (FileNotFoundError, IsADirectoryError):
+        return None
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            return None
         raise
 
 

@@ -55,6 +55,9 @@ def main(arguments: list[str]) -> int:
         tempfile.TemporaryDirectory(prefix="seawall-test-") as folder,
         support.Surroundings(Path(folder)) as surroundings,
     ):
+        Path(folder).chmod(0o711)  # as root: PostgreSQL's own user passes through to its data
+        if any(suite.database for lane in lanes for suite in lane):
+            surroundings.start_postgres()  # here, because it ends with the thread that started it
         threads = [
             threading.Thread(target=_run_lane, args=(lane, missing, surroundings, options, outcomes)) for lane in lanes
         ]

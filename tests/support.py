@@ -83,7 +83,7 @@ class Surroundings(contextlib.AbstractContextManager["Surroundings"]):
     folder: Path
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _stack: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
-    _databases: dict[str, str] | None = None
+    _databases: dict[str, str] = field(default_factory=dict)
     _system: System | None = None
     _static: set[str] = field(default_factory=set)
 
@@ -130,8 +130,7 @@ class Surroundings(contextlib.AbstractContextManager["Surroundings"]):
         (scratch / "images").mkdir(parents=True, exist_ok=True)
         databases = {"auth": _NOWHERE, "images": _NOWHERE}
         if suite.database:
-            with self._lock:
-                databases = self._running_postgres()
+            databases = self._databases
         environment = {
             "SECRET_KEY": secrets.token_urlsafe(48),
             "ALLOWED_HOSTS": "testserver,localhost,127.0.0.1",
@@ -176,9 +175,9 @@ class Surroundings(contextlib.AbstractContextManager["Surroundings"]):
         if finished.returncode:
             raise SurroundingsError(f"collectstatic failed:\n{finished.stdout.decode(errors='replace')}")
 
-    def _running_postgres(self) -> dict[str, str]:
-        """The address of the database of each role, on a server whose users may make test databases."""
-        if self._databases is None:
+    def start_postgres(self) -> None:
+        """Starts the server of the run, whose users may make test databases; it ends with the calling thread."""
+        if not self._databases:
             system_id = f"tests-{secrets.token_hex(4)}"
             place = find_place(self.folder / "postgres", system_id, Binaries.embedded())
             server = Postgres(
@@ -199,7 +198,6 @@ class Surroundings(contextlib.AbstractContextManager["Surroundings"]):
                 name: f"postgres://{name}:{password}@127.0.0.1:{server.port}/{name}"
                 for name, password in passwords.items()
             }
-        return self._databases
 
     def _running_system(self) -> System:
         if self._system is None:

@@ -1,4 +1,4 @@
-"""The settings of all roles at once, for the type checker, which knows but one settings module; no role is like this."""
+"""The settings of all roles at once, for the type checker, which knows one settings module. No role is like this."""
 
 from config.settings.base import env
 

@@ -46,7 +46,7 @@ class Role:
     ) -> http.client.HTTPConnection:
         """A connection on which the headers of an upload were sent, and nothing of its body."""
         connection = self.connection()
-        connection.putrequest("POST", path)
+        connection.putrequest("POST", "/internal/v1/images")
         connection.putheader("Authorization", f"Bearer {access_token(person.id)}")
         connection.putheader("Content-Type", BODY_TYPE)
         if length is not None:
