@@ -151,7 +151,7 @@ class Jwks(InternalView):
 
 
 class Status(InternalView):
-    """How the role is, for the gateway's status page."""
+    """How the role is, for the gateway's `gateway_dependency_up`."""
 
     def get(self, request: Request) -> Response:
         """The release, and whether the database answers; never an error."""

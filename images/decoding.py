@@ -34,6 +34,7 @@ AVATAR_SIDE = 256  # pixels; a square, covered by the middle of the picture
 CARD_SIDE = 640  # pixels; the picture fits into this square, and is never scaled up
 DERIVATIVE_OPTIONS = {"quality": 82, "method": 4}
 WEBP_LOSSY_OPTIONS = {"quality": 90, "method": 2}
+WEBP_ANIMATION_OPTIONS = {"quality": 75, "method": 0}  # a frame may not take longer: there may be 200 of them
 WEBP_LOSSLESS_OPTIONS = {"lossless": True, "quality": 20, "method": 0}
 JPEG_QUALITY = 92  # where the file's own quantization cannot be taken over
 
@@ -182,6 +183,8 @@ def _open(name: str, source: BinaryIO) -> _Picture:
     container = webp.parse(source) if name == "WEBP" else None
     if container is not None:
         _check_pixels(container.width, container.height, len(container.durations))
+        if max(container.width, container.height) > webp.LARGEST_SIDE:
+            raise faults.damaged()
     elif name == "WEBP":
         raise faults.not_an_image(f"The file is not a WebP image. Choose a {faults.ACCEPTED}.")
     source.seek(0)
@@ -301,7 +304,7 @@ class _WebpAnimation:
         return self._frame(0)
 
     def save(self, target: BinaryIO) -> None:
-        options = WEBP_LOSSLESS_OPTIONS if self._header.lossless else WEBP_LOSSY_OPTIONS
+        options = WEBP_LOSSLESS_OPTIONS if self._header.lossless else WEBP_ANIMATION_OPTIONS
         frames = _Frames(self._frame, len(self._header.durations))
         frames.save(
             target,

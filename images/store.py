@@ -146,7 +146,8 @@ def put(files: Mapping[str, BinaryIO]) -> None:
 def find(name: str) -> tuple[File[Any], dt.datetime] | None:
     """A stored file, opened, and when it was stored; None if there is none, or something that was not stored here."""
     try:
-        return storage().open(name), storage().get_modified_time(name)
+        stored_at = storage().get_modified_time(name)
+        return storage().open(name), stored_at
     except (FileNotFoundError, IsADirectoryError):
         return None
     except OSError as error:

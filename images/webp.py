@@ -16,6 +16,7 @@ from typing import BinaryIO
 
 MOST_CHUNKS = 1000  # in a whole file; one made of nothing but empty chunks would cost seconds
 CHUNK_HEADER = 8  # bytes
+LARGEST_SIDE = 16383  # pixels, of any picture in such a file; only the claim of a canvas can be larger
 FRAME_HEADER = 16  # bytes of an ANMF chunk ahead of its own chunks
 
 
@@ -35,7 +36,7 @@ class WebpHeader:
 
 
 def parse(file: BinaryIO) -> WebpHeader | None:
-    """Reads the container's header and the list of its chunks; None if it is not one of a WebP file."""
+    """Reads the container's header and the list of its chunks; None if it is not that of a WebP file."""
     file.seek(0)
     signature = file.read(12)
     if signature[:4] != b"RIFF" or signature[8:] != b"WEBP":

@@ -24,6 +24,8 @@ _SECRET_SHAPES = (
     (re.compile(r"(?i)(bearer\s+)[A-Za-z0-9._~+/=-]{8,}"), r"\1[token]"),
     (re.compile(r"(?i)(postgres(?:ql)?://[^:/\s]+:)[^@\s]+@"), r"\1[password]@"),
 )
+# Gunicorn's words for a request that it cannot read, up to where it quotes it.
+_UNREADABLE_REQUEST = re.compile(r"(Invalid request from ip=[^'\"]*[^'\":\s]):?\s*b?['\"].*", re.DOTALL)
 
 
 def configure(options: Mapping[str, Any]) -> None:
@@ -74,6 +76,7 @@ def configure(options: Mapping[str, Any]) -> None:
                 # One line a request comes from internal.middleware; Django's repeats it, with the path.
                 "django.request": {"level": "CRITICAL"},
                 "django.security.csrf": {"level": "ERROR"},
+                "django.security.DisallowedHost": {"level": "CRITICAL"},  # a traceback for what was no host
                 "django.server": {"level": "ERROR"},
                 "urllib3": {"level": "ERROR"},
                 "psycopg.pool": {"level": "ERROR"},
@@ -115,3 +118,7 @@ class GunicornLogger(Logger):  # type: ignore[misc]  # gunicorn has no types
 
     def access(self, resp: Any, req: Any, environ: Any, request_time: Any) -> None:
         """Nothing: see internal.middleware.RequestContextMiddleware."""
+
+    def warning(self, msg: Any, *args: Any, **kwargs: Any) -> None:
+        """A warning; of a request that is not HTTP, what is wrong and not what it says, which may be a password."""
+        super().warning(_UNREADABLE_REQUEST.sub(r"\1", str(msg)), *args, **kwargs)

@@ -6,6 +6,7 @@ under which the logs know the request, and for faulty input `errors`: field, cod
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -213,6 +214,9 @@ def problem_of(error: BaseException) -> Problem | None:
         case OperationalError() | InterfaceError():
             log.warning("database_unavailable", reason=str(error).strip().splitlines()[:1])
             return Problem("database_unavailable", "The database does not answer.", retry_after=RETRY_AFTER)
+        case OSError() if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            log.error("disk_full")
+            return Problem("storage_full", "There is no room to take the upload in just now. Nothing was stored.")
         case _:
             return None
 

@@ -191,6 +191,9 @@ class Postgres:
             "log_line_prefix": "%m [%p] %q%u@%d ",
             "log_timezone": "UTC",
             "timezone": "UTC",
+            # Neither the statement nor the values of one that failed: they are names, addresses, hashes of passwords.
+            "log_error_verbosity": "terse",
+            "log_min_error_statement": "panic",
         }
         if self.binaries.major >= 18:
             options["io_method"] = "sync"  # no extra worker processes for a load that has no use for them

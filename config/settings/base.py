@@ -36,7 +36,7 @@ SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 
-# Bodies: JSON and form fields; files have limits of their own (see internal.uploads).
+# Form fields. Whole bodies: BODY_LIMIT; JSON: internal.parsers; images: internal.clients.images.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 64 * 1024
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 100
 

@@ -194,6 +194,39 @@ def test_a_role_locks_no_package_that_belongs_to_others(role: str) -> None:
     assert FOREIGN_PACKAGES[role] & locked == set()
 
 
+# Hides every package that the role's lock does not name, as if it were not installed, and then loads the whole role.
+ONLY_LOCKED = """
+import importlib.abc, importlib.metadata, re, sys
+from pathlib import Path
+
+def normal(name):
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+lines = Path(sys.argv[1]).read_text().splitlines()
+locked = {normal(line.partition("==")[0].partition("[")[0].strip()) for line in lines if "==" in line}
+hidden = {
+    module
+    for module, owners in importlib.metadata.packages_distributions().items()
+    if not {normal(owner) for owner in owners} & locked
+}
+
+class Hide(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in hidden:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Hide())
+from django.core.management import execute_from_command_line
+execute_from_command_line(["manage.py", "check"])
+"""
+
+
+@pytest.mark.parametrize("role", FOREIGN_PACKAGES)
+def test_a_role_needs_no_package_that_its_lock_does_not_name(role: str) -> None:
+    finished = run(role, "-c", ONLY_LOCKED, str(PROJECT / "requirements" / f"{role}.txt"))
+    assert finished.returncode == 0, finished.stderr
+
+
 def test_the_application_server_refuses_a_bad_environment_in_words(tmp_path: Path) -> None:
     gunicorn = ("-m", "gunicorn", "-c", "config/gunicorn.conf.py")
     without_folder = run("auth", *gunicorn, environment={"WORKERS": "none"})

@@ -50,6 +50,7 @@ PNG = saved(photo(), "PNG")
 JPEG = saved(photo(), "JPEG")
 WEBP = saved(photo(), "WEBP")
 GIF = animated("GIF", animation(), duration=100)
+WIDE_WEBP = animated("WEBP", animation(), duration=50).replace((47).to_bytes(3, "little"), b"\x00\x40\x00", 1)
 LONG_GIF = animated("GIF", [Image.new("L", (2, 2), n % 256) for n in range(201)], duration=20)
 
 
@@ -75,6 +76,7 @@ LONG_GIF = animated("GIF", [Image.new("L", (2, 2), n % 256) for n in range(201)]
         pytest.param(pictures.png_header(50_000, 50_000)[:30], "too_many_pixels", "40 million", id="bomb, cut off"),
         pytest.param(pictures.png_header(8001, 5000), "too_many_pixels", "8,001 by 5,000", id="just over the limit"),
         pytest.param(pictures.webp_canvas(16_000, 16_000), "too_many_pixels", "16,000 by 16,000", id="WebP canvas"),
+        pytest.param(WIDE_WEBP, "not_an_image", "damaged", id="a WebP canvas wider than any picture"),
         pytest.param(LONG_GIF, "too_many_frames", "200 frames", id="201 frames"),
     ],
 )

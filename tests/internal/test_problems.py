@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Iterator
 
@@ -46,6 +47,8 @@ def request_context() -> Iterator[None]:
         (SuspiciousOperation(), 400, "malformed_request"),
         (OperationalError("connection refused"), 503, "database_unavailable"),
         (InterfaceError("closed"), 503, "database_unavailable"),
+        (OSError(errno.ENOSPC, "No space left on device"), 507, "storage_full"),
+        (OSError(errno.EIO, "Input/output error"), 500, "internal_error"),
         (RuntimeError("a bug, of ada@example.org"), 500, "internal_error"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else str(value),
