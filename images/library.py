@@ -62,7 +62,7 @@ def store_image(owner: UUID, source: BinaryIO, *, as_profile_image: bool = False
         pieces = (converted.original, converted.avatar, converted.card)
         store.put({name: piece.file for name, piece in zip(image.stored_names, pieces, strict=True)})
     _record(image)
-    log.info("image_stored", image_id=str(image.id), size_bytes=image.size_bytes, content_type=image.content_type)
+    log.info("image_stored", size_bytes=image.size_bytes, content_type=image.content_type)
     return image.to_contract()
 
 
@@ -81,7 +81,7 @@ def _record(image: Image) -> None:
     except BaseException:
         if committing:
             # The answer to COMMIT was lost: the record may exist, so its bytes must stay.
-            log.error("image_commit_unknown", image_id=str(image.id))
+            log.error("image_commit_unknown", sha256=image.sha256)
         else:
             store.remove(image.stored_names)
         raise

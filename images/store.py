@@ -165,4 +165,4 @@ def remove(stored: Iterable[str]) -> None:
         try:
             storage().delete(name)
         except OSError as error:
-            log.error("image_bytes_left_behind", name=name, reason=str(error.strerror))
+            log.error("image_bytes_left_behind", reason=str(error.strerror))

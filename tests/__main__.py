@@ -30,7 +30,8 @@ class Outcome:
         result = self.result
         verdict = "ok" if result.ok else "FAILED"
         counts = f"{result.passed} passed, {result.failed} failed, {result.skipped} skipped"
-        return f"{self.suite.name:10} {verdict:6} {counts:44} {self.seconds:6.1f} s"
+        lines = [f"{self.suite.name:10} {verdict:6} {counts:44} {self.seconds:6.1f} s"]
+        return "\n".join([*lines, *(f"           {figure}" for figure in result.figures)])
 
 
 def main(arguments: list[str]) -> int:

@@ -52,6 +52,7 @@ class Result:
     failed: int = 0
     skipped: int = 0
     output: str = ""
+    figures: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -291,6 +292,7 @@ def _read_report(report: Path) -> Result:
         result.failed += failed
         result.skipped += skipped
         result.passed += total - failed - skipped
+        result.figures += [str(each.get("value")) for each in suite.iter("property") if each.get("name") == "figure"]
     return result
 
 

@@ -118,7 +118,7 @@ def visiting(browser: Browser, *, base: str | None = None, **options: Any) -> It
     watch.attach(context)
     try:
         yield Visitor(context, watch, base)
-        assert watch.faults == []
+        assert not watch.faults, "\n".join(watch.faults)
     finally:
         context.close()
 
