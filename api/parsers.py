@@ -10,35 +10,13 @@ from django.core.exceptions import (
     TooManyFieldsSent,
     TooManyFilesSent,
 )
-from django.core.files.uploadhandler import FileUploadHandler, SkipFile
 from django.http import QueryDict, UnreadablePostError
 from django.http.multipartparser import MultiPartParser as DjangoMultipartParser
 from django.http.multipartparser import MultiPartParserError
 from rest_framework.parsers import BaseParser, DataAndFiles
 
-from internal.clients.images import IMAGE_LIMIT
-from internal.problems import Problem, ProblemError, image_fault
-
-
-class _BoundedFiles(FileUploadHandler):
-    """Stands before the handlers that keep files; of one that is too large it lets the rest run by, kept nowhere."""
-
-    exceeded = False
-    _size = 0
-
-    def new_file(self, *args: Any, **kwargs: Any) -> None:
-        super().new_file(*args, **kwargs)
-        self._size = 0
-
-    def receive_data_chunk(self, raw_data: bytes, start: int) -> bytes:
-        self._size += len(raw_data)
-        if self._size > IMAGE_LIMIT:
-            self.exceeded = True
-            raise SkipFile
-        return raw_data
-
-    def file_complete(self, file_size: int) -> None:
-        return None
+from internal.problems import Problem, ProblemError, image_fault, unreadable_body
+from internal.uploads import BoundedFiles
 
 
 class MultipartParser(BaseParser):
@@ -64,17 +42,14 @@ class MultipartParser(BaseParser):
         assert parser_context is not None
         request = parser_context["request"]
         meta = {**request.META, "CONTENT_TYPE": media_type}
-        bounded = _BoundedFiles()
+        bounded = BoundedFiles()
         handlers = [bounded, *request.upload_handlers]
         try:
             form = DjangoMultipartParser(meta, cast(Any, stream), handlers, "latin-1")
             fields, files = form.parse()
-        except (
-            MultiPartParserError,
-            TooManyFieldsSent,
-            TooManyFilesSent,
-            UnreadablePostError,
-        ):
+        except UnreadablePostError as error:
+            raise ProblemError(unreadable_body(error)) from None
+        except (MultiPartParserError, TooManyFieldsSent, TooManyFilesSent):
             raise ProblemError(
                 Problem(
                     "malformed_request",
@@ -85,6 +60,9 @@ class MultipartParser(BaseParser):
             detail = "The text fields of a form may have 64 KB together."
             raise ProblemError(Problem("payload_too_large", detail)) from None
         if bounded.exceeded:
+            for _, uploaded in files.lists():
+                for file in uploaded:
+                    file.close()  # which removes it
             raise ProblemError(image_fault("image_too_large", "The file is larger than 10 MB. Choose a smaller one."))
         texts = QueryDict(mutable=True)
         try:

@@ -14,7 +14,15 @@ from django.utils import timezone
 from auth import audit, lockout, passwords, sessions
 from auth.models import Account, Session
 from internal import context, contracts
-from internal.problems import FieldError, Problem, ProblemError, email_taken, invalid_field, invalid_input
+from internal.problems import (
+    FieldError,
+    Problem,
+    ProblemError,
+    email_taken,
+    invalid_field,
+    invalid_input,
+    require_time_left,
+)
 
 HASHING_RETRY_AFTER = 1  # seconds
 
@@ -34,6 +42,7 @@ def register(*, name: str, email: str, password: str) -> contracts.Account:
     with transaction.atomic(using=router.db_for_write(Account)):
         _save(account)
         audit.record(audit.What.REGISTERED, account_id=account.id)
+        require_time_left()
     context.bind_account(account.id)
     log.info("account_registered")
     return described(account)
@@ -67,6 +76,7 @@ def sign_in(*, email: str, password: str, device: str, address: str | None) -> c
             current.save(update_fields=["previous_sign_in_at", "last_sign_in_at"])
             grant = sessions.start(account=current, device=device, address=address, now=now)
             lockout.succeed(attempt)
+            require_time_left()
     if not unchanged:
         raise ProblemError(Problem("invalid_credentials", "The email address or the password is wrong."))
     return grant
@@ -133,6 +143,7 @@ def change_password(*, session: Session, current_password: str, new_password: st
             session_id=session.id,
             details={"sessions_ended": ended},
         )
+        require_time_left()
     log.info("password_changed", sessions_ended=ended)
 
 

@@ -34,6 +34,7 @@ class Environment(FileAwareEnv):
         self.add_parser("secret", _secret)
         self.add_parser("named_keys", _named_keys)
         self.add_parser("base_url", _base_url)
+        self.add_parser("service_url", _service_url)
         self.add_parser("origins", _origins)
         self.add_parser("postgres_url", _postgres_url)
         self.add_parser("whole", _whole)
@@ -105,6 +106,14 @@ def _base_url(value: str) -> str:
     if parts.path not in {"", "/"} or parts.query or parts.fragment or parts.username:
         raise EnvError("it must end after the host and port: no path, query or user")
     return value.rstrip("/")
+
+
+def _service_url(value: str) -> str:
+    """The address of another role: plain HTTP, whose deadlines hold to the socket."""
+    address = _base_url(value)
+    if not address.startswith("http://"):
+        raise EnvError("it must be an http:// address: roles talk plain HTTP, encrypting it is the network's work")
+    return address
 
 
 def _origins(value: str) -> list[str]:

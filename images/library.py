@@ -11,7 +11,7 @@ from typing import BinaryIO
 from uuid import UUID, uuid4
 
 import structlog
-from django.db import models, router, transaction
+from django.db import connections, models, router, transaction
 from django.db.models import Q
 from django.utils import timezone
 
@@ -40,10 +40,11 @@ def store_image(owner: UUID, source: BinaryIO, *, as_profile_image: bool = False
     """Stores a picture with its avatar and card. When this returns, bytes and record are durable.
 
     Raises:
-        ProblemError: as for `validate_upload`; image_quota_exceeded; invalid_token if the account was closed;
+        ProblemError: as for `validate_upload`; image_quota_exceeded; conflict if the account is being closed;
             storage_unavailable.
     """
     _check_room(Owner.objects.filter(account_id=owner).first(), 0)
+    _release_connection()
     with store.failures_named(), decoding.converted(source) as converted:
         image = Image(
             id=uuid4(),
@@ -87,11 +88,18 @@ def _record(image: Image) -> None:
         raise
 
 
+def _release_connection() -> None:
+    """Gives the connection back to the pool: the pictures of others wait for their turn, and need none meanwhile."""
+    connection = connections[router.db_for_write(Image)]
+    if not connection.in_atomic_block:
+        connection.close()
+
+
 def _check_room(owner: Owner | None, size: int) -> None:
     if owner is None:
         return
     if owner.closed_at is not None:
-        raise ProblemError(Problem("invalid_token", "This account was closed: nothing can be stored for it."))
+        raise ProblemError(Problem("conflict", "This account is being closed: nothing can be stored for it."))
     if owner.image_count >= limits.MAX_IMAGES:
         raise faults.quota_exceeded(
             f"You have stored {limits.MAX_IMAGES} images, which is all there may be. Delete one first."

@@ -15,7 +15,7 @@ from django.http import HttpRequest, UnreadablePostError
 
 from images import faults, limits, store
 from internal.context import current_deadline
-from internal.problems import Problem, ProblemError
+from internal.problems import Problem, ProblemError, unreadable_body
 
 CHUNK = 64 * 1024  # bytes
 DRAIN_BYTES = 64 * 1024 * 1024
@@ -84,8 +84,8 @@ def _read(request: HttpRequest) -> bytes:
         raise faults.deadline_exceeded("The image took too long to arrive. Try again over a faster connection.")
     try:
         return request.read(CHUNK)
-    except UnreadablePostError:
-        raise ProblemError(_cut_off()) from None
+    except UnreadablePostError as error:
+        raise ProblemError(unreadable_body(error)) from None
 
 
 def _cut_off() -> Problem:

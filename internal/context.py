@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,8 +20,8 @@ UPLOAD_DEADLINE = 14.5
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
 _request_id: ContextVar[str] = ContextVar("request_id", default="")
-_deadline: ContextVar[Deadline | None] = ContextVar("deadline", default=None)
-_uploading: ContextVar[bool] = ContextVar("uploading", default=False)
+_deadline: ContextVar[Deadline | _Allowance | None] = ContextVar("deadline", default=None)
+_upload_deadline: ContextVar[Deadline | None] = ContextVar("upload_deadline", default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,21 @@ class Deadline:
     def remaining(self) -> float:
         """Seconds left; zero or less when it has passed."""
         return self.at - time.monotonic()
+
+
+class _Allowance:
+    """A deadline that begins when it is first asked for; several threads may work for one request."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._lock = threading.Lock()
+        self._deadline: Deadline | None = None
+
+    def begun(self) -> Deadline:
+        with self._lock:
+            if self._deadline is None:
+                self._deadline = Deadline.after(self._seconds)
+            return self._deadline
 
 
 def request_id() -> str:
@@ -68,7 +84,23 @@ def bind_account(account_id: object) -> None:
 
 def current_deadline() -> Deadline:
     """The deadline of the request at hand; outside of one, REQUEST_DEADLINE from now."""
-    return _deadline.get() or Deadline.after(REQUEST_DEADLINE)
+    deadline = _deadline.get()
+    if isinstance(deadline, _Allowance):
+        return deadline.begun()
+    return deadline or Deadline.after(REQUEST_DEADLINE)
+
+
+@contextmanager
+def allowance_of(seconds: float) -> Iterator[None]:
+    """Gives the block a deadline that begins with the first call that needs it.
+
+    For requests of people: a body that arrives slowly, over a slow line, is not the services' fault.
+    """
+    mark = _deadline.set(_Allowance(seconds))
+    try:
+        yield
+    finally:
+        _deadline.reset(mark)
 
 
 @contextmanager
@@ -84,13 +116,21 @@ def deadline_of(seconds: float) -> Iterator[Deadline]:
 
 @contextmanager
 def upload_deadline() -> Iterator[Deadline]:
-    """Gives the block the deadline for uploads, unless it stands in one already."""
-    if _uploading.get():
-        yield current_deadline()
+    """Gives the block the deadline for uploads, unless it stands in one that was given for an upload already."""
+    deadline = _upload_deadline.get()
+    if deadline is not None:
+        yield deadline
         return
-    mark = _uploading.set(True)
-    try:
-        with deadline_of(UPLOAD_DEADLINE) as deadline:
+    with upload_deadline_of(UPLOAD_DEADLINE) as deadline:
+        yield deadline
+
+
+@contextmanager
+def upload_deadline_of(seconds: float) -> Iterator[Deadline]:
+    """Gives every upload in the block one deadline, `seconds` from now."""
+    with deadline_of(seconds) as deadline:
+        mark = _upload_deadline.set(deadline)
+        try:
             yield deadline
-    finally:
-        _uploading.reset(mark)
+        finally:
+            _upload_deadline.reset(mark)

@@ -27,7 +27,11 @@ def watch() -> None:
     while True:
         for transport in transports:
             name = transport.dependency
-            up = _works(transport)
+            try:
+                up = _works(transport)
+            except Exception:
+                log.exception("dependency_check_failed", dependency=name)
+                up = False
             metrics.DEPENDENCY_UP.labels(name).set(up)
             if known.get(name) is not up:
                 log.info("dependency_changed", dependency=name, up=up)

@@ -19,9 +19,10 @@ class ServiceError(Exception):
 class Unavailable(ServiceError):
     """No answer: refused, too slow, cut off, or the service said itself that it cannot. Trying later may help."""
 
-    def __init__(self, service: str, reason: str, *, retry_after: int = 5) -> None:
+    def __init__(self, service: str, reason: str, *, retry_after: int = 5, sent: bool = False) -> None:
         super().__init__(service, reason)
         self.retry_after = retry_after  # seconds
+        self.sent = sent  # whether the call may have reached the service, and been carried out, all the same
 
 
 class InvalidReply(ServiceError):

@@ -89,15 +89,21 @@ def configure(options: Mapping[str, Any]) -> None:
 def redact(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """A structlog processor that takes secrets and email addresses out of an event, by name and by shape."""
     for name, value in event.items():
-        if name in {"_record", "_from_structlog"}:
-            continue
-        if _SECRET_NAMES.search(name):
-            event[name] = "[removed]"
-        elif isinstance(value, str):
-            event[name] = _without_secrets(value)
-        elif isinstance(value, list | tuple | dict | BaseException):
-            event[name] = _without_secrets(str(value))
+        if name not in {"_record", "_from_structlog"}:
+            event[name] = _redacted(name, value)
     return event
+
+
+def _redacted(name: str, value: Any) -> Any:
+    if _SECRET_NAMES.search(name):
+        return "[removed]"
+    if isinstance(value, Mapping):
+        return {str(key): _redacted(str(key), inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_redacted("", inner) for inner in value]
+    if isinstance(value, str | bytes | BaseException):
+        return _without_secrets(str(value))
+    return value
 
 
 def _without_secrets(text: str) -> str:

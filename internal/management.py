@@ -14,6 +14,7 @@ import mmap
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -65,10 +66,14 @@ def start(server: Any, *, bind: str, shutdown_delay: int, expected_workers: int)
     master = os.getpid()
     _process_id = os.fork()
     if _process_id == 0:
+        status = 1
         try:
             _serve(listener, master)
+            status = 0
+        except BaseException:
+            log.exception("management_port_failed")
         finally:
-            os._exit(0)
+            os._exit(status)
     listener.close()
     server.log.info("Management port at %s, for %d workers", bind, expected_workers)
     _fail_readiness_first(server, shutdown_delay)
@@ -85,7 +90,12 @@ def stop() -> None:
 def _fail_readiness_first(server: Any, delay: int) -> None:
     """Between a SIGTERM and gunicorn's own handling of it, readiness fails and `delay` seconds pass."""
 
+    master = os.getpid()
+
     def begin(number: int, frame: Any) -> None:
+        if os.getpid() != master:  # a worker that has just been forked and has no handler of its own yet
+            server.signal(number, frame)
+            return
         _board[_DRAINING] = 1
         if delay:
             signal.setitimer(signal.ITIMER_REAL, delay)
@@ -156,7 +166,10 @@ class _Server(ThreadingHTTPServer):
     block_on_close = False
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that goes away is nothing to log."""
+        """Logs a fault of ours; a client that goes away is nothing to log."""
+        fault = sys.exc_info()
+        if not isinstance(fault[1], ConnectionError | TimeoutError):
+            log.error("management_request_failed", exc_info=fault)
 
 
 class _Handler(BaseHTTPRequestHandler):

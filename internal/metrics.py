@@ -6,7 +6,8 @@ from prometheus_client import Counter, Gauge, Histogram
 
 CALLS = Counter(
     "seawall_client_calls_total",
-    "Calls to another role, by what came of them: ok, rejected, unavailable, invalid_reply, circuit_open.",
+    "Calls to another role, by outcome: ok, rejected, unavailable, invalid_reply; or not asked at all: circuit_open, "
+    "deadline_exceeded.",
     ["dependency", "operation", "outcome"],
 )
 CALL_SECONDS = Histogram(

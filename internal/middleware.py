@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 import structlog
 from django.conf import settings
@@ -15,6 +17,8 @@ from internal.problems import Problem, respond
 from internal.transport import DEADLINE_HEADER
 
 log = structlog.get_logger(__name__)
+
+_MILLISECONDS = re.compile(r"[0-9]{1,6}")
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
 
@@ -36,7 +40,7 @@ class RequestContextMiddleware:
         started = time.monotonic()
         request_id = context.begin_request(request.headers.get("X-Request-ID"))
         try:
-            with context.deadline_of(self._seconds(request)):
+            with self._deadline(request):
                 response = self.get_response(request)
             response["X-Request-ID"] = request_id
             if not response.streaming and not response.has_header("Content-Length"):
@@ -54,11 +58,11 @@ class RequestContextMiddleware:
         finally:
             context.end_request()
 
-    def _seconds(self, request: HttpRequest) -> float:
+    def _deadline(self, request: HttpRequest) -> AbstractContextManager[object]:
         supplied = request.headers.get(DEADLINE_HEADER, "")
-        if self.accepts_deadline and supplied.isdecimal():
-            return min(int(supplied) / 1000, context.UPLOAD_DEADLINE)
-        return context.REQUEST_DEADLINE
+        if self.accepts_deadline and _MILLISECONDS.fullmatch(supplied):
+            return context.deadline_of(min(int(supplied) / 1000, context.UPLOAD_DEADLINE))
+        return context.allowance_of(context.REQUEST_DEADLINE)
 
 
 class BodyLimitMiddleware:

@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry, values
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 _identity = "master"
+_started = False
 
 
 def start(folder: Path) -> None:
@@ -20,6 +21,10 @@ def start(folder: Path) -> None:
 
     PROMETHEUS_MULTIPROC_DIR must have been set before Python started: the client library looks at it on import.
     """
+    global _started
+    if _started:  # a reload of gunicorn's configuration: other processes write there now
+        return
+    _started = True
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for leftover in folder.glob("*.db"):

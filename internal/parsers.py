@@ -9,7 +9,7 @@ from typing import IO, Any, NoReturn
 from django.http import UnreadablePostError
 from rest_framework.parsers import BaseParser
 
-from internal.problems import Problem, ProblemError
+from internal.problems import Problem, ProblemError, unreadable_body
 
 JSON_LIMIT_BYTES = 64 * 1024
 
@@ -45,8 +45,8 @@ class JsonObjectParser(BaseParser):
     def _read(self, stream: IO[Any]) -> bytes:
         try:
             body: bytes = stream.read(JSON_LIMIT_BYTES + 1)
-        except UnreadablePostError:
-            raise ProblemError(Problem("malformed_request", "The body ended too early.")) from None
+        except UnreadablePostError as error:
+            raise ProblemError(unreadable_body(error)) from None
         if len(body) > JSON_LIMIT_BYTES:
             detail = f"A JSON body may have {JSON_LIMIT_BYTES // 1024} KB at most."
             raise ProblemError(Problem("payload_too_large", detail))

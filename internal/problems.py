@@ -29,6 +29,7 @@ from rest_framework import exceptions
 
 from internal import context
 from internal.errors import InvalidReply, Rejected, Unavailable
+from internal.requests import BodyTooSlowError
 
 log = structlog.get_logger(__name__)
 
@@ -49,6 +50,7 @@ CATALOGUE: MappingProxyType[str, tuple[int, str]] = MappingProxyType(
         "not_found": (404, "There is no such thing"),
         "method_not_allowed": (405, "The method is not allowed here"),
         "not_acceptable": (406, "No representation fits the Accept header"),
+        "request_timeout": (408, "The request body came too slowly"),
         "conflict": (409, "The request conflicts with what is stored"),
         "email_taken": (409, "The email address is taken"),
         "image_quota_exceeded": (409, "The account's image quota is used up"),
@@ -154,6 +156,26 @@ def image_fault(code: str, message: str) -> Problem:
     return Problem(code, message, (FieldError("image", code, message),))
 
 
+def require_time_left() -> None:
+    """Asked last before something is committed: nobody waits for the answer any more once the deadline has passed, and
+    what they were told is that it did not work.
+
+    Raises:
+        ProblemError: deadline_exceeded.
+    """
+    if context.current_deadline().remaining() <= 0:
+        raise ProblemError(
+            Problem("deadline_exceeded", "It took too long. Nothing was changed.", retry_after=RETRY_AFTER)
+        )
+
+
+def unreadable_body(error: UnreadablePostError) -> Problem:
+    """The body could not be read to its end: it came too slowly, or the client went away."""
+    if isinstance(error.__cause__, BodyTooSlowError):
+        return Problem("request_timeout", "The request body did not arrive in time. Send it again.")
+    return Problem("malformed_request", "The request body ended too early.")
+
+
 def email_taken() -> Problem:
     """There is an account with this email address."""
     message = "There is already an account with this email address."
@@ -209,7 +231,9 @@ def problem_of(error: BaseException) -> Problem | None:
             return Problem("payload_too_large", "The request body is larger than is allowed here.")
         case TooManyFieldsSent() | TooManyFilesSent():
             return Problem("malformed_request", "The request has too many fields or files.")
-        case SuspiciousOperation() | BadRequest() | UnreadablePostError():
+        case UnreadablePostError():
+            return unreadable_body(error)
+        case SuspiciousOperation() | BadRequest():
             return Problem("malformed_request", "The request could not be read to its end.")
         case OperationalError() | InterfaceError():
             log.warning("database_unavailable", reason=str(error).strip().splitlines()[:1])

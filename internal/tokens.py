@@ -80,7 +80,7 @@ class JwksCache:
         """
         if not self._keys:
             self._first_fetch()
-        elif key_id not in self._keys:
+        if key_id not in self._keys:
             self._fetch_within(REFETCH_SECONDS)
         elif time.monotonic() - self._fetched_at > FRESH_SECONDS:
             self._refresh_in_background()
@@ -90,10 +90,9 @@ class JwksCache:
         with self._lock:
             if self._keys:
                 return
-            if time.monotonic() - self._tried_at >= RETRY_SECONDS:
+            self._read_cache_file()
+            if not self._keys and time.monotonic() - self._tried_at >= RETRY_SECONDS:
                 self._fetch()
-            if not self._keys:
-                self._read_cache_file()
         if not self._keys:
             raise Unavailable("auth", "no key set could be had yet")
 

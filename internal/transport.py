@@ -19,6 +19,7 @@ from urllib.parse import urlencode, urlsplit
 
 import urllib3
 from urllib3.connection import HTTPConnection
+from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
 from internal import context, metrics, problems, signing
 from internal.breaker import CircuitBreaker
@@ -38,6 +39,14 @@ _io_deadline: ContextVar[Deadline | None] = ContextVar("io_deadline", default=No
 
 # Codes under 500 and above that are an answer to the person who asked, and not a failure of the service.
 _ANSWERS = frozenset({"storage_full", "storage_unavailable"})
+
+
+class _NotAsked(Exception):
+    """The service was not asked at all, so that nothing is known of it: the breaker does not hear of this."""
+
+    def __init__(self, outcome: str, reason: str) -> None:
+        super().__init__(reason)
+        self.outcome = outcome  # as the metric names it
 
 
 class _DeadlineSocket(socket.socket):
@@ -117,8 +126,7 @@ class Transport:
         self._keys = keys
         parts = urlsplit(base_url)
         assert parts.hostname is not None
-        pool_class = _Pool if parts.scheme == "http" else urllib3.HTTPSConnectionPool
-        self._pool = pool_class(parts.hostname, parts.port, maxsize=pool_size, block=False)
+        self._pool = _Pool(parts.hostname, parts.port, maxsize=pool_size, block=False)
 
     def call(
         self,
@@ -159,31 +167,15 @@ class Transport:
         if body is not None:
             headers |= {"Content-Type": "application/octet-stream", "Content-Length": str(body.size)}
         digest = _digest(content) if signed else ""
-        attempts = 2 if method == "GET" else 1
         started = time.monotonic()
         outcome = "unavailable"
         try:
-            while True:
-                attempts -= 1
-                if not self.breaker.allows():
-                    outcome = "circuit_open"
-                    raise Unavailable(self.dependency, "it failed repeatedly and is not asked just now")
-                if signed:
-                    headers |= signing.sign(self._keys, method=method, path=target, body_digest=digest)
-                try:
-                    reply = self._exchange(method, target, headers, content, deadline)
-                except (urllib3.exceptions.HTTPError, OSError) as error:
-                    self.breaker.failed()
-                    if attempts and deadline.remaining() > 0 and not isinstance(error, TimeoutError):
-                        continue
-                    raise Unavailable(self.dependency, type(error).__name__) from error
-                except BaseException:
-                    self.breaker.failed()
-                    raise
-                break
-            self._settle(reply)
+            reply = self._attempt(method, target, headers, content, deadline, digest if signed else None)
             outcome = "ok"
             return reply
+        except _NotAsked as error:
+            outcome = error.outcome
+            raise Unavailable(self.dependency, str(error)) from None
         except Rejected:
             outcome = "rejected"
             raise
@@ -195,12 +187,42 @@ class Transport:
             metrics.CALL_SECONDS.labels(self.dependency, operation).observe(time.monotonic() - started)
             metrics.CIRCUIT_STATE.labels(self.dependency).set(self.breaker.state)
 
+    def _attempt(
+        self,
+        method: str,
+        target: str,
+        headers: dict[str, str],
+        content: bytes | Body,
+        deadline: Deadline,
+        digest: str | None,
+    ) -> Reply:
+        """The exchange, repeated once where that is safe; the breaker hears of each one that was really made."""
+        for last in (False, True) if method == "GET" else (True,):
+            if deadline.remaining() <= 0:
+                raise _NotAsked("deadline_exceeded", "no time was left to ask it")
+            if not self.breaker.allows():
+                raise _NotAsked("circuit_open", "it failed repeatedly and is not asked just now")
+            if digest is not None:
+                headers |= signing.sign(self._keys, method=method, path=target, body_digest=digest)
+            try:
+                reply = self._exchange(method, target, headers, content, deadline)
+            except (urllib3.exceptions.HTTPError, OSError) as error:
+                self.breaker.failed()
+                if last or deadline.remaining() <= 0:
+                    sent = not isinstance(error, NewConnectionError | ConnectTimeoutError)
+                    raise Unavailable(self.dependency, type(error).__name__, sent=sent) from error
+            except BaseException:
+                self.breaker.failed()
+                raise
+            else:
+                self._settle(reply)
+                return reply
+        raise AssertionError("the last attempt returns or raises")
+
     def _exchange(
         self, method: str, target: str, headers: dict[str, str], content: bytes | Body, deadline: Deadline
     ) -> Reply:
-        remaining = deadline.remaining()
-        if remaining <= 0:
-            raise TimeoutError("the deadline has passed")
+        remaining = max(0.001, deadline.remaining())
         if isinstance(content, Body):
             content.file.seek(0)
         mark = _io_deadline.set(deadline)
@@ -237,7 +259,7 @@ class Transport:
         try:
             wait = response.headers.get("Retry-After", "")
             return Reply(response.status, json.loads(data), int(wait) if wait.isdecimal() else None)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise InvalidReply(self.dependency, f"status {response.status} with a body that is not JSON") from None
 
     def _settle(self, reply: Reply) -> None:
@@ -262,12 +284,15 @@ def _digest(content: bytes | Body) -> str:
 
 def _problem_in(reply: Reply) -> problems.Problem | None:
     document = reply.json
-    if not isinstance(document, dict) or document.get("code") not in problems.CATALOGUE:
+    if not isinstance(document, dict):
+        return None
+    code, faults = document.get("code"), document.get("errors", [])
+    if not isinstance(code, str) or code not in problems.CATALOGUE or not isinstance(faults, list):
         return None
     errors = tuple(
-        problems.FieldError(str(item.get("field")), str(item.get("code")), str(item.get("message")))
-        for item in document.get("errors", ())
-        if isinstance(item, dict)
+        problems.FieldError(str(fault.get("field")), str(fault.get("code")), str(fault.get("message")))
+        for fault in faults
+        if isinstance(fault, dict)
     )
-    problem = problems.Problem(document["code"], str(document.get("detail", "")), errors, retry_after=reply.retry_after)
+    problem = problems.Problem(code, str(document.get("detail", "")), errors, retry_after=reply.retry_after)
     return problem if problem.status == reply.status else None

@@ -13,6 +13,7 @@ import structlog
 from django.core.files.uploadedfile import UploadedFile
 
 from internal import clients, context
+from internal.context import Deadline
 from internal.contracts import Account, StoredImage
 from internal.errors import InvalidReply, Rejected, Unavailable
 from internal.problems import Problem, problem_of
@@ -20,6 +21,8 @@ from internal.problems import Problem, problem_of
 log = structlog.get_logger(__name__)
 
 Answer = TypeVar("Answer")
+
+JUDGE_SECONDS = 7.0  # for images to judge a picture, so that time is left to register and to store it
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,18 +57,23 @@ def register_with_image(*, name: str, email: str, password: str, image: Uploaded
     if image is None:
         return Registration(auth.register(name=name, email=email, password=password), None, None)
     file, size = cast("BinaryIO", image.file), image.size or 0
-    with context.upload_deadline():
-        try:
+    overall = Deadline.after(context.UPLOAD_DEADLINE)
+    problem: Problem | None = None
+    try:
+        with context.upload_deadline_of(JUDGE_SECONDS):
             images.validate(file, size)
-        except (Unavailable, InvalidReply) as error:
-            account = auth.register(name=name, email=email, password=password)
-            return Registration(account, None, problem_of(error))
+    except (Unavailable, InvalidReply) as error:
+        problem = problem_of(error)
+    with context.deadline_of(context.REQUEST_DEADLINE):
         account = auth.register(name=name, email=email, password=password)
-        try:
+    if problem is not None:
+        return Registration(account, None, problem)
+    try:
+        with context.upload_deadline_of(overall.remaining()):
             return Registration(account, images.upload_for(account.id, file, size), None)
-        except (Unavailable, InvalidReply, Rejected) as error:
-            log.warning("registration_image_missing", account_id=str(account.id), reason=str(error))
-            return Registration(account, None, problem_of(error))
+    except (Unavailable, InvalidReply, Rejected) as error:
+        log.warning("registration_image_missing", account_id=str(account.id), reason=str(error))
+        return Registration(account, None, problem_of(error))
 
 
 def load_profile(token: str) -> ProfileView:
@@ -92,12 +100,13 @@ def load_profile(token: str) -> ProfileView:
 def close_account(token: str) -> None:
     """Removes the person's images, then the account with its sessions.
 
-    In this order nothing is ever left behind: if images does not answer, nothing is closed; if auth does not answer
-    afterwards, asking again ends it.
+    Auth is asked first whether it is there at all. If images does not answer, nothing is closed. If auth fails between
+    the two, the images are gone and the account takes no new ones; asking again ends it.
 
     Raises:
         Unavailable, InvalidReply: one of the roles did not answer; Rejected: the token was refused.
     """
+    clients.auth_client().account(token)
     clients.images_client().close_account(token)
     clients.auth_client().close_account(token)
 

@@ -88,8 +88,9 @@ async def serve(state: State, answer: Callable[[Request], Awaitable[Reply]]) -> 
 
 
 def remove(state: State) -> None:
-    """Take the socket away, so that nobody waits at it."""
-    (state.run / _NAME).unlink(missing_ok=True)
+    """Take the socket away, so that nobody waits at it. One that cannot be removed answers nobody either."""
+    with contextlib.suppress(OSError):
+        (state.run / _NAME).unlink()
 
 
 @contextlib.contextmanager

@@ -45,8 +45,9 @@ class Supervised:
     """The process of one role and the tasks that keep it as it is wanted.
 
     `command` is asked anew at each start and may raise OSError or OperatorError. `is_ready` and `is_alive` look at the
-    process; neither raises. `spawned` is called after each start of a process. `say` gets a sentence whenever
-    something happens that nobody asked for, once the role was ready for the first time. `hurry` ends patience.
+    process; neither raises. `spawned` is called after each start of a process and may raise OSError, which costs the
+    process nothing. `say` gets a sentence whenever that, or something else that nobody asked for, happens; falls are
+    told once the role was ready for the first time. `hurry` ends patience.
     """
 
     def __init__(
@@ -101,11 +102,13 @@ class Supervised:
 
     async def stop(self) -> None:
         """Have it not run from now on; returns when its processes are gone."""
-        if self._task is not None:
-            if not self._task.cancelling():  # a second request would cut the farewell short
-                self._task.cancel()
-            await asyncio.wait([self._task])
-            self._task = None
+        task = self._task
+        if task is not None:
+            if not task.cancelling():  # a second request would cut the farewell short
+                task.cancel()
+            await asyncio.wait([task])
+            if self._task is task:  # it may have been started again before we got our turn
+                self._task = None
 
     def status(self) -> RoleStatus:
         """A picture of now."""
@@ -161,20 +164,30 @@ class Supervised:
         try:
             self._running = self._command()
             self._process = spawn(self._running)
-            self._spawned()
         except (OSError, OperatorError) as error:
             return str(error)
-        watcher = asyncio.create_task(self._watch(self._process, self._running))
-        try:
+        watcher: asyncio.Task[None] | None = None
+        try:  # from here on there is a process, which must not be forgotten whatever happens
+            self._tell_of(self._process)
+            watcher = asyncio.create_task(self._watch(self._process, self._running))
             code = await exit_of(self._process)
             return self._fault or describe_exit(code)
         finally:
-            watcher.cancel()
+            if watcher is not None:
+                watcher.cancel()
             if self._process.returncode is None:
                 self._become("stopping")
                 await end(self._process, self._running, self._hurry)
                 await exit_of(self._process)
             self._process = None
+
+    def _tell_of(self, process: subprocess.Popen[bytes]) -> None:
+        try:
+            self._spawned()
+        except OSError as error:
+            self._say(
+                f"{self.role.name} runs as process {process.pid}, which could not be noted for the next start: {error}"
+            )
 
     async def _watch(self, process: subprocess.Popen[bytes], command: Command) -> None:
         """Keep `state` true, and end a process that was ready once and hangs now."""

@@ -85,6 +85,7 @@ class Supervisor:
         self._progress = progress
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
+        self._taking_down = False
         self._supervised: dict[str, Supervised] = {}
         self._secrets: Secrets
         self._databases: DatabaseUrls
@@ -380,6 +381,8 @@ class Supervisor:
         raise control.Refused(f"`up` does not understand {request!r}.")
 
     async def _start_on_request(self, supervised: Supervised) -> control.Reply:
+        if self._taking_down:
+            raise control.Refused("`up` is stopping everything.")
         if supervised.state == "stopped":
             try:
                 await self._start(supervised)
@@ -398,7 +401,8 @@ class Supervisor:
     # Taking down
 
     async def _take_down(self) -> None:
-        """Stop the roles, then PostgreSQL: they may still be writing."""
+        """Stop the roles, then PostgreSQL: they may still be writing. From now on nothing is started on request."""
+        self._taking_down = True
         if not self._supervised:
             return
         self._progress.say("Stopping.")
@@ -407,7 +411,8 @@ class Supervisor:
         await asyncio.gather(*(supervised.stop() for supervised in self._supervised.values()))
         if database is not None:
             await database.stop()
-        self._state.processes.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # what it names is gone, and the next start sees that
+            self._state.processes.unlink()
         self._progress.say(f"Everything has stopped after {time.monotonic() - begun:.1f} s.")
 
 

@@ -16,7 +16,7 @@ def pooled(connection: dict[str, str] | None, *, pool_size: int | None, applicat
     server's max_connections with every autoscaler at its maximum.
     """
     return {
-        "ENGINE": "django.db.backends.postgresql",
+        "ENGINE": "config.postgresql",
         **(connection or {}),
         "CONN_MAX_AGE": 0,
         "CONN_HEALTH_CHECKS": True,

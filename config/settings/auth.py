@@ -12,7 +12,7 @@ ROOT_URLCONF = "config.urls.auth"
 DATABASES = {
     "default": pooled(
         env.postgres_url("DATABASE_URL"),
-        pool_size=env.whole("DATABASE_POOL_SIZE", "4", at_least=1, at_most=50),
+        pool_size=env.whole("DATABASE_POOL_SIZE", "8", at_least=1, at_most=50),
         application="seawall-auth",
     )
 }

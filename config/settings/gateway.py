@@ -22,8 +22,8 @@ INSTALLED_APPS = [
 ]
 ROOT_URLCONF = "config.urls.gateway"
 
-AUTH_URL = env.base_url("AUTH_URL")
-IMAGES_URL = env.base_url("IMAGES_URL")
+AUTH_URL = env.service_url("AUTH_URL")
+IMAGES_URL = env.service_url("IMAGES_URL")
 UPLOADS_URL = env.base_url("UPLOADS_URL")
 SERVICE_KEYS = env.named_keys("SERVICE_KEYS")
 TOKEN_ISSUER = env.str("TOKEN_ISSUER", "seawall")

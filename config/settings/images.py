@@ -12,12 +12,12 @@ ROOT_URLCONF = "config.urls.images"
 DATABASES = {
     "default": pooled(
         env.postgres_url("DATABASE_URL"),
-        pool_size=env.whole("DATABASE_POOL_SIZE", "4", at_least=1, at_most=50),
+        pool_size=env.whole("DATABASE_POOL_SIZE", "8", at_least=1, at_most=50),
         application="seawall-images",
     )
 }
 SERVICE_KEYS = env.named_keys("SERVICE_KEYS")
-AUTH_URL = env.base_url("AUTH_URL")
+AUTH_URL = env.service_url("AUTH_URL")
 TOKEN_ISSUER = env.str("TOKEN_ISSUER", "seawall")
 TOKEN_AUDIENCE = env.str("TOKEN_AUDIENCE", "seawall")
 JWKS_CACHE_FILE = env.str("JWKS_CACHE_FILE", "")

@@ -84,7 +84,7 @@ def test_a_closed_account_keeps_nothing_and_can_store_nothing(person: Person, st
 
     assert person.client.delete(f"{BASE}/account").status_code == 204
 
-    assert_problem(person.upload(PNG), 401, "invalid_token")
+    assert_problem(person.upload(PNG), 409, "conflict")
     assert stored() == set()
 
 

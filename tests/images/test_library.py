@@ -273,7 +273,7 @@ def test_closing_removes_everything_and_refuses_later_uploads(stored: Any) -> No
     library.close_account(owner)
 
     assert stored() == set()
-    assert code_of(lambda: store_image(owner)) == "invalid_token"
+    assert code_of(lambda: store_image(owner)) == "conflict"
     assert stored() == set()
     assert library.list_images(owner).total == 0
     assert Owner.objects.get(account_id=owner).closed_at is not None
@@ -284,7 +284,7 @@ def test_an_account_without_images_can_be_closed_too() -> None:
 
     library.close_account(owner)
 
-    assert code_of(lambda: store_image(owner)) == "invalid_token"
+    assert code_of(lambda: store_image(owner)) == "conflict"
 
 
 def test_nothing_stays_when_uploads_and_closing_meet(stored: Any) -> None:

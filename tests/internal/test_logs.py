@@ -13,7 +13,9 @@ logs.configure({"style": "json", "level": "INFO"})
 log = structlog.get_logger("test")
 context.begin_request("request-0001")
 context.bind_account("account-1")
-log.info("something_happened", count=3, password="hunter2", refresh_token="abc", detail="write to ada@example.org")
+log.info("something_happened", count=3, password="hunter2",
+    payload={"password": "hunter2", "list": [{"token": "hunter2"}]}, refresh_token="abc",
+    detail="write to ada@example.org")
 logging.getLogger("library").warning("from %s with Bearer abcdefgh12345678", "a library")
 try:
     raise ValueError("Key (email)=(ada@example.org) already exists; postgres://auth:pa55@db:5432/auth")

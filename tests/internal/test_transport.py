@@ -104,8 +104,23 @@ def test_a_refused_connection_is_unavailable_at_once() -> None:
         servers.reply(404, b'{"code": "no_such_code"}', "application/problem+json"),
         servers.reply(401, b'{"code": "invalid_signature"}', "application/problem+json"),
         servers.reply(200, b"[" + b"1," * 1_100_000 + b"1]"),
+        servers.reply(422, b'{"code": []}', "application/problem+json"),
+        servers.reply(422, b'{"code": "invalid_input", "errors": 5}', "application/problem+json"),
+        servers.reply(200, b"[" * 100_000),
     ],
-    ids=["html", "rubbish", "bytes", "no problem", "redirect", "unknown code", "signature refused", "endless"],
+    ids=[
+        "html",
+        "rubbish",
+        "bytes",
+        "no problem",
+        "redirect",
+        "unknown code",
+        "signature refused",
+        "endless",
+        "code of another type",
+        "errors of another type",
+        "too deep",
+    ],
 )
 def test_an_answer_that_is_not_of_the_contract_is_an_invalid_reply(answer: bytes) -> None:
     with servers.peer(servers.answers(answer)) as peer, pytest.raises(InvalidReply):
@@ -169,6 +184,33 @@ def test_the_circuit_opens_after_failures_in_a_row_and_closes_when_the_service_i
                 transport.call("circuit", "POST", "/x", payload={})
             except Unavailable:
                 time.sleep(0.05)
+
+
+def test_a_deadline_that_passed_before_the_call_says_nothing_about_the_service() -> None:
+    with servers.peer(servers.answers(servers.reply(200, b"{}"))) as peer:
+        transport = Transport("auth", peer.url)
+        for _ in range(10):
+            with context.deadline_of(-1), pytest.raises(Unavailable) as caught:
+                transport.call("too_late", "POST", "/x", payload={})
+            assert not caught.value.sent
+        assert transport.breaker.state is State.CLOSED
+        assert peer.requests == []
+    assert outcomes("too_late", "deadline_exceeded") == 10
+
+
+def test_a_call_without_an_answer_may_have_been_carried_out_and_one_without_a_connection_not() -> None:
+    with (
+        servers.peer(servers.never_answers) as peer,
+        context.deadline_of(0.3),
+        pytest.raises(Unavailable) as unanswered,
+    ):
+        Transport("auth", peer.url).call("unanswered", "POST", "/x", payload={})
+    assert unanswered.value.sent
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    with pytest.raises(Unavailable) as refused:
+        Transport("auth", f"http://127.0.0.1:{port}").call("refused_too", "POST", "/x", payload={})
+    assert not refused.value.sent
 
 
 def test_a_signed_call_is_one_that_the_other_side_verifies_and_a_file_is_sent_whole() -> None:

@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 
-from internal import clients, problems, workflows
+from internal import clients, context, problems, workflows
 from internal.contracts import Account, StoredImage
 from internal.errors import Rejected, Unavailable
 
@@ -120,7 +120,34 @@ def test_a_profile_names_the_role_that_does_not_answer(
 def test_closing_an_account_closes_nothing_while_images_does_not_answer(
     monkeypatch: pytest.MonkeyPatch, calls: list[str]
 ) -> None:
-    use(monkeypatch, Fake(calls, close_account=None), Fake(calls, close_account=DOWN["images"]))
+    auth = Fake(calls, account=ACCOUNT, close_account=None)
+    use(monkeypatch, auth, Fake(calls, close_account=DOWN["images"]))
     with pytest.raises(Unavailable):
         workflows.close_account("token")
-    assert calls == ["close_account"]
+    assert calls == ["account", "close_account"]
+
+
+def test_closing_an_account_removes_no_image_while_auth_does_not_answer(
+    monkeypatch: pytest.MonkeyPatch, calls: list[str]
+) -> None:
+    use(monkeypatch, Fake(calls, account=DOWN["auth"]), Fake(calls, close_account=None))
+    with pytest.raises(Unavailable):
+        workflows.close_account("token")
+    assert calls == ["account"]
+
+
+def test_judging_an_image_leaves_time_to_register(monkeypatch: pytest.MonkeyPatch, calls: list[str]) -> None:
+    left: dict[str, float] = {}
+
+    def hanging(*_: Any) -> None:
+        left["judge"] = context.current_deadline().remaining()
+        raise DOWN["images"]
+
+    def registering() -> Account:
+        left["register"] = context.current_deadline().remaining()
+        return ACCOUNT
+
+    use(monkeypatch, Fake(calls, register=registering), Fake(calls, validate=lambda: hanging()))
+    register()
+    assert left["judge"] <= workflows.JUDGE_SECONDS
+    assert left["register"] == pytest.approx(context.REQUEST_DEADLINE, abs=0.5)

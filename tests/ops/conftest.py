@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,14 @@ from pathlib import Path
 import pytest
 
 from ops.unprivileged import OUTSIDE
-from tests.ops.running import FirstStart, Up, first_start, system_id
+from tests.ops.running import TIMEOUT, FirstStart, Up, first_start, system_id
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Time enough for whole systems on a machine that does other things, too."""
+    for item in items:
+        if item.path.parent == Path(__file__).parent:
+            item.add_marker(pytest.mark.timeout(TIMEOUT))
 
 
 def _open_folder() -> Iterator[Path]:
@@ -47,4 +55,5 @@ def system(first: FirstStart) -> Iterator[Up]:
     with Up.running(first.state) as up:
         up.until_ready()
         yield up
-        up.stop()
+        up.stop(signal.SIGTERM)
+        assert up.process.returncode == 0

@@ -15,13 +15,17 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ops import control
+from ops.layout import State
 from ops.procfs import family, process_table
 from tests.support import free_port_base
 
 PROJECT = Path(__file__).resolve().parents[2]
 MANAGE = (sys.executable, str(PROJECT / "manage.py"))
-PATIENCE = 60.0
-"""Seconds that anything may take on a loaded machine before a test gives up on it."""
+PATIENCE = 120.0
+"""Seconds that anything may take on a loaded machine before a test gives up on it; a start may take twice that."""
+TIMEOUT = 900
+"""Seconds for one test: several starts, each within its patience."""
 
 
 def clean_environment(**more: str) -> dict[str, str]:
@@ -117,6 +121,7 @@ class Up:
                 user=uid,
                 group=uid,
                 extra_groups=None if uid is None else [],
+                preexec_fn=_heed_hangup,
             )
         up = cls(state, base, process, output_file, set())
         try:
@@ -125,7 +130,7 @@ class Up:
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)
                 with contextlib.suppress(subprocess.TimeoutExpired):
-                    process.wait(20)
+                    process.wait(PATIENCE)
             if process.poll() is None:
                 process.kill()
                 process.wait()
@@ -150,8 +155,9 @@ class Up:
         return manage(*words, "--state", str(self.state))
 
     def status(self) -> dict[str, dict[str, object]]:
-        """What `status --json` says, by role."""
-        return {role["role"]: role for role in json.loads(self.manage("status", "--json").stdout)["roles"]}
+        """What `up` replies to `status`, by role; asked as the command asks, without the start of a Python for each."""
+        reply = control.ask(State.at(self.state), {"command": "status"}, seconds=PATIENCE)
+        return {role["role"]: role for role in reply["roles"]}
 
     def pid(self, role: str) -> int:
         pid = self.status()[role]["pid"]
@@ -167,12 +173,15 @@ class Up:
         return sorted((self.everything & living) | set(processes_of(self.state)))
 
     def stop(self, number: signal.Signals = signal.SIGINT) -> float:
-        """Ask it to stop and return the seconds until it has ended."""
+        """Ask it to stop, see that nothing is left, and return the seconds until it had ended."""
         self.everything |= set(family(self.process.pid)) if self.process.poll() is None else set()
         begun = time.monotonic()
         self.process.send_signal(number)
-        self.process.wait(20)
-        return time.monotonic() - begun
+        self.process.wait(PATIENCE)
+        seconds = time.monotonic() - begun
+        # What was killed may take a moment to go, as may all of it when nobody is there to wait for it.
+        until(lambda: not self.left(), "nothing is left")
+        return seconds
 
 
 @dataclass(frozen=True)
@@ -184,7 +193,6 @@ class FirstStart:
     ready_seconds: float
     stop_seconds: float
     exit_status: int
-    left: list[int]
 
 
 def first_start(state: Path) -> FirstStart:
@@ -192,4 +200,9 @@ def first_start(state: Path) -> FirstStart:
     with Up.running(state) as up:
         ready_seconds = up.until_ready()
         stop_seconds = up.stop(signal.SIGINT)
-        return FirstStart(state, up.output, ready_seconds, stop_seconds, up.process.returncode, up.left())
+        return FirstStart(state, up.output, ready_seconds, stop_seconds, up.process.returncode)
+
+
+def _heed_hangup() -> None:
+    """Whoever runs the tests may have been started with nohup, and `up` would inherit that."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)

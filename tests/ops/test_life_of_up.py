@@ -12,23 +12,38 @@ import stat
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
 import pytest
 
+from ops.layout import State
+from ops.secrets import Secrets
 from ops.unprivileged import OUTSIDE
-from tests.ops.running import PROJECT, FirstStart, Up, clean_environment, manage, system_id, until
+from tests.ops.running import (
+    PROJECT,
+    FirstStart,
+    Up,
+    clean_environment,
+    manage,
+    processes_of,
+    system_id,
+    until,
+)
 from tests.ops.stored import database_url
 from tests.support import free_port_base
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: it is about how `up` behaves as root")
 
 
-def test_the_first_start_brings_everything_up_and_ctrl_c_takes_all_of_it_down(first: FirstStart) -> None:
+def test_the_first_start_brings_everything_up_and_ctrl_c_takes_all_of_it_down(
+    first: FirstStart, record_testsuite_property: Callable[[str, object], None]
+) -> None:
+    record_testsuite_property(
+        "figure", f"first start: ready after {first.ready_seconds:.1f} s, stopped within {first.stop_seconds:.1f} s"
+    )
     assert first.exit_status == 0
-    assert first.stop_seconds < 10
-    assert first.left == []
     for role in ("postgres", "gateway", "auth", "images", "files", "console"):
         assert f"  {role}: ready" in first.output
     assert "Everything has stopped" in first.output
@@ -59,49 +74,60 @@ def test_no_secret_is_in_the_output_or_in_a_log(first: FirstStart) -> None:
 
 
 def test_two_systems_have_different_secrets(first: FirstStart, folder: Path) -> None:
-    with Up.running(folder / "state", "--only", "postgres") as up:
-        up.until_ready()
-        up.stop()
-    mine, theirs = (json.loads((state / "secrets.json").read_text()) for state in (folder / "state", first.state))
+    state = State.at(folder)
+    state.create()
+    Secrets.load_or_generate(state)
+    mine, theirs = (json.loads((root / "secrets.json").read_text()) for root in (folder, first.state))
     assert not set(_leaves(mine)) & set(_leaves(theirs))
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
-def test_a_second_start_finds_the_data_and_no_signal_leaves_a_process(
-    first: FirstStart, number: signal.Signals
-) -> None:
+def test_a_killed_up_leaves_no_process_and_the_next_ones_find_the_data(first: FirstStart) -> None:
     with Up.running(first.state) as up:
         up.until_ready()
         assert "tables: up to date" in up.output
         assert "static files of gateway: up to date" in up.output
         with psycopg.connect(database_url(first.state, "auth")) as connection:
-            connection.execute("CREATE TABLE IF NOT EXISTS kept (number integer)")
-            connection.execute("INSERT INTO kept VALUES (%s)", [int(number)])
-            rows = connection.execute("SELECT count(*) FROM kept").fetchone()
-        seconds = up.stop(number)
-        assert seconds < 10
-        assert up.process.returncode == (-number if number == signal.SIGKILL else 0)
-        until(lambda: not up.left(), "nothing is left", seconds=10)
-    with Up.running(first.state, "--only", "postgres") as up:
-        up.until_ready()
-        with psycopg.connect(database_url(first.state, "auth")) as connection:
-            assert connection.execute("SELECT count(*) FROM kept").fetchone() == rows
-            connection.execute("DROP TABLE kept")
-        up.stop()
+            connection.execute("CREATE TABLE kept (number integer)")
+            connection.execute("INSERT INTO kept VALUES (1)")
+        up.stop(signal.SIGKILL)
+        assert up.process.returncode == -signal.SIGKILL
+    for number, rows in ((signal.SIGTERM, 1), (signal.SIGHUP, 2)):
+        with Up.running(first.state, "--only", "postgres", "files") as up:
+            up.until_ready()
+            with psycopg.connect(database_url(first.state, "auth")) as connection:
+                assert connection.execute("SELECT count(*) FROM kept").fetchone() == (rows,)
+                connection.execute("INSERT INTO kept VALUES (2)")
+            up.stop(number)
+            assert up.process.returncode == 0
 
 
 def test_a_second_signal_ends_a_process_that_does_not_want_to_stop(folder: Path) -> None:
-    with Up.running(folder / "state", "--only", "files") as up:
+    with Up.running(folder / "state", "--only", "files", command=_with_an_hour_of_patience()) as up:
         up.until_ready()
         os.kill(up.pid("files"), signal.SIGSTOP)
         up.process.send_signal(signal.SIGINT)
-        assert up.stop(signal.SIGINT) < 3
-        assert up.left() == []
+        until(lambda: "Stopping." in up.output, "it takes everything down")
+        assert up.process.poll() is None
+        up.stop(signal.SIGINT)
+        assert "Everything has stopped" in up.output
 
 
-def test_a_role_that_cannot_start_is_named_with_the_end_of_its_log(folder: Path) -> None:
+def test_a_note_that_cannot_be_written_costs_no_process(folder: Path) -> None:
+    (folder / "state" / "run" / "processes.json").mkdir(parents=True)
+    with Up.running(folder / "state", "--only", "files") as up:
+        up.until_ready()
+        pid = up.pid("files")
+        assert f"files runs as process {pid}, which could not be noted for the next start" in up.output
+        assert up.status()["files"]["restarts"] == 0
+        masters = [one for one in processes_of(up.state) if os.getpgid(one) == one and one != up.process.pid]
+        assert masters == [pid]
+        up.stop()
+        assert up.process.returncode == 0
+
+
+def test_a_role_that_cannot_start_is_named_with_the_end_of_its_log(first: FirstStart) -> None:
     result = manage(
-        *("up", "--state", str(folder / "state"), "--port-base", str(free_port_base()), "--only", "gateway"),
+        *("up", "--state", str(first.state), "--port-base", str(free_port_base()), "--only", "gateway"),
         environment=clean_environment(WORKERS="none"),
     )
     assert result.returncode == 1
@@ -120,22 +146,19 @@ def test_a_port_held_by_somebody_else_is_named(folder: Path) -> None:
     assert not (folder / "state" / "postgres" / "data").exists()
 
 
-def test_a_state_folder_with_a_space_works_and_one_that_nginx_misreads_is_refused(folder: Path) -> None:
-    with Up.running(folder / "a state", "--only", "files", "postgres") as up:
-        up.until_ready()
-        up.stop()
-    result = manage("up", "--state", str(folder / "a$state"), "--port-base", str(free_port_base()), "--only", "files")
-    assert result.returncode == 1
-    assert f"nginx cannot use a folder of this name: {folder / 'a$state'}" in result.stderr
-
-
-def test_a_deep_state_folder_can_be_controlled(folder: Path) -> None:
-    state = folder.joinpath(*["a-rather-long-name-of-a-folder"] * 6)
+def test_a_state_folder_may_lie_deep_and_have_spaces_in_its_name(folder: Path) -> None:
+    state = folder.joinpath(*["a rather long name of a folder"] * 6)
     state.parent.mkdir(parents=True)
-    with Up.running(state, "--only", "postgres") as up:
+    with Up.running(state, "--only", "files", "postgres") as up:
         up.until_ready()
         assert up.manage("status").returncode == 0
         up.stop()
+
+
+def test_a_state_folder_whose_name_nginx_misreads_is_refused(folder: Path) -> None:
+    result = manage("up", "--state", str(folder / "a$state"), "--port-base", str(free_port_base()), "--only", "files")
+    assert result.returncode == 1
+    assert f"nginx cannot use a folder of this name: {folder / 'a$state'}" in result.stderr
 
 
 def test_commands_without_a_running_system_say_how_to_start_one(folder: Path) -> None:
@@ -163,13 +186,11 @@ def test_bad_options_of_up_are_explained(words: list[str], sentence: str) -> Non
     assert sentence in result.stderr
 
 
-def test_databases_that_run_already_are_used_and_no_postgres_is_started(folder: Path) -> None:
-    with Up.running(folder / "databases", "--only", "postgres") as databases:
+def test_databases_that_run_already_are_used_and_no_postgres_is_started(first: FirstStart, folder: Path) -> None:
+    with Up.running(first.state, "--only", "postgres") as databases:
         databases.until_ready()
         urls = [
-            word
-            for name in ("auth", "images")
-            for word in (f"--{name}-database-url", database_url(folder / "databases", name))
+            word for name in ("auth", "images") for word in (f"--{name}-database-url", database_url(first.state, name))
         ]
         with Up.running(folder / "state", "--only", "auth", "--postgres", "url", *urls) as up:
             up.until_ready()
@@ -198,17 +219,6 @@ def test_a_postgresql_of_the_machine_serves_as_well(folder: Path) -> None:
         with psycopg.connect(database_url(folder / "state", "images")) as connection:
             assert connection.execute("SELECT current_user").fetchone() == ("images",)
         up.stop()
-        assert up.left() == []
-
-
-@as_root
-def test_as_root_postgres_runs_under_an_unprivileged_user(folder: Path) -> None:
-    with Up.running(folder / "state", "--only", "postgres") as up:
-        up.until_ready()
-        owner = Path(f"/proc/{up.pid('postgres')}").stat().st_uid
-        assert owner != 0
-        assert (folder / "state" / "postgres" / "data").stat().st_uid == owner
-        up.stop()
 
 
 @as_root
@@ -229,7 +239,6 @@ def test_as_root_in_a_closed_folder_the_data_lies_outside_and_is_found_again(clo
         with psycopg.connect(database_url(moved, "auth")) as connection:
             assert connection.execute("SELECT count(*) FROM kept").fetchone() == (0,)
         up.stop()
-        assert up.left() == []
 
 
 @as_root
@@ -247,8 +256,8 @@ def test_a_user_who_is_not_root_runs_everything(folder: Path) -> None:
     ) as up:
         up.until_ready()
         assert {Path(f"/proc/{pid}").stat().st_uid for pid in up.everything} == {nobody}
-        assert up.stop() < 10
-        assert up.left() == []
+        up.stop(signal.SIGHUP)
+        assert up.process.returncode == 0
 
 
 def _python_for(uid: int, folder: Path) -> Path:
@@ -268,6 +277,18 @@ def _python_for(uid: int, folder: Path) -> Path:
             (site / "seawall.pth").write_text(f"{packages}\n")
             return target / "bin" / "python"
     pytest.skip(f"needs a Python 3.{sys.version_info.minor} that every user can run: install the package python3")
+
+
+def _with_an_hour_of_patience() -> tuple[str, ...]:
+    """manage.py with an nginx that may take an hour for each step of its end: on no machine is that over by itself."""
+    program = f"""
+import sys
+sys.path.insert(0, {str(PROJECT)!r})
+import manage, ops.nginx, ops.processes
+ops.nginx.StopStep = lambda number, patience: ops.processes.StopStep(number, 3600.0)
+manage.main()
+"""
+    return (sys.executable, "-c", program)
 
 
 def _leaves(value: object) -> list[str]:

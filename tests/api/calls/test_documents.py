@@ -214,7 +214,7 @@ def test_a_page_has_nothing_inline_and_nothing_from_elsewhere(path: str, accept:
 def test_the_docs_page_names_the_document() -> None:
     page = Page(Client().get("/api/v1/docs").content.decode())
 
-    assert ("main", {"id": "swagger-ui", "data-schema-url": "/api/v1/schema"}) in page.elements
+    assert ("div", {"id": "swagger-ui", "data-schema-url": "/api/v1/schema"}) in page.elements
 
 
 def test_the_script_of_the_docs_page_leaves_nothing_behind_and_asks_nobody_else() -> None:

@@ -1,0 +1,64 @@
+"""The context of a request: its deadline, and what is logged when a view raises what nobody foresaw."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+import pytest
+from django.http import HttpRequest, HttpResponse
+from django.test import Client, RequestFactory, override_settings
+from django.urls import path
+
+from internal import context
+from internal.middleware import RequestContextMiddleware
+
+
+def broken(request: HttpRequest) -> HttpResponse:
+    raise RuntimeError("nobody foresaw this")
+
+
+urlpatterns = [path("broken", broken)]
+handler500 = "internal.problems.server_error"
+
+
+def remaining(header: str | None, *, slow_body: float = 0.0, accepts: bool) -> float:
+    seen: list[float] = []
+
+    def view(request: HttpRequest) -> HttpResponse:
+        time.sleep(slow_body)
+        seen.append(context.current_deadline().remaining())
+        return HttpResponse()
+
+    headers = {} if header is None else {"X-Deadline-Ms": header}
+    with override_settings(ACCEPTS_DEADLINE=accepts):
+        RequestContextMiddleware(view)(RequestFactory().get("/", headers=headers))
+    return seen[0]
+
+
+def test_a_role_inside_keeps_the_deadline_of_its_caller_and_the_gateway_gives_its_own() -> None:
+    assert remaining("1000", accepts=True) == pytest.approx(1.0, abs=0.2)
+    assert remaining("1000", accepts=False) == pytest.approx(context.REQUEST_DEADLINE, abs=0.2)
+    assert remaining("999999", accepts=True) <= context.UPLOAD_DEADLINE
+
+
+@pytest.mark.parametrize("header", ["", "soon", "-5", "9" * 5000, "1e3", "٣"])
+def test_a_malformed_deadline_is_passed_over(header: str) -> None:
+    assert remaining(header, accepts=True) == pytest.approx(context.REQUEST_DEADLINE, abs=0.2)
+
+
+def test_a_body_that_arrives_slowly_does_not_use_up_the_time_of_the_services() -> None:
+    assert remaining(None, slow_body=0.3, accepts=False) == pytest.approx(context.REQUEST_DEADLINE, abs=0.1)
+
+
+@override_settings(
+    ROOT_URLCONF="tests.internal.test_middleware", MIDDLEWARE=["internal.middleware.RequestContextMiddleware"]
+)
+def test_what_nobody_foresaw_is_logged_with_its_traceback(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.ERROR):
+        response = Client(raise_request_exception=False).get("/broken", headers={"X-Request-ID": "request-0001"})
+    assert (response.status_code, response.json()["code"]) == (500, "internal_error")
+    logged = [record for record in caplog.records if "request_failed" in str(record.msg)]
+    assert len(logged) == 1
+    assert "request-0001" in str(logged[0].msg)
+    assert "nobody foresaw this" in str(logged[0].msg)
