@@ -19,6 +19,7 @@ from internal.transport import DEADLINE_HEADER
 log = structlog.get_logger(__name__)
 
 _MILLISECONDS = re.compile(r"[0-9]{1,6}")
+_WHOLE_NUMBER = re.compile(r"[0-9]{1,18}")
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
 
@@ -85,7 +86,7 @@ class BodyLimitMiddleware:
             detail = "Send the body with a Content-Length; chunked transfer is not accepted."
             return Problem("length_required", detail)
         length = request.headers.get("Content-Length") or "0"
-        if not length.isdecimal():
+        if not _WHOLE_NUMBER.fullmatch(length):
             return Problem("malformed_request", "Content-Length must be a whole number.")
         if int(length) > settings.BODY_LIMIT:
             limit = _readable(settings.BODY_LIMIT)

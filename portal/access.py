@@ -14,13 +14,17 @@ from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 
 from internal import context
-from internal.problems import Problem, problem_response
-from portal import errors, sessions
+from internal.problems import Problem, ProblemError, problem_response
+from portal import errors
+from portal.routes import route_of
 from portal.sessions import SignIn
 
 P = ParamSpec("P")
 
 SIGN_IN_FIRST = Problem("unauthenticated", "Please sign in again.")
+SEND_AGAIN = Problem(
+    "token_expired", "Your sign-in had to be renewed before this could be stored. Please send it once more."
+)
 
 
 class PortalRequest(HttpRequest):
@@ -38,20 +42,26 @@ class PersonalRequest(HttpRequest):
 def signed_in_only(
     view: Callable[Concatenate[PersonalRequest, P], HttpResponse],
 ) -> Callable[Concatenate[HttpRequest, P], HttpResponse]:
-    """Sends visitors to the sign-in page (401 for JSON), and renews the access token of everybody else if needed."""
+    """Sends visitors to the sign-in page (401 for JSON). portal.middleware has renewed the token of everybody else."""
 
     @wraps(view)
     def guarded(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
         sign_in: SignIn | None = request.sign_in  # type: ignore[attr-defined]
         if sign_in is None:
-            if errors.wants_json(request):
-                return problem_response(request, SIGN_IN_FIRST)
-            return redirect(sign_in_address(request))
+            return ask_visitor(request)
         with deadline_for(request):
-            request.sign_in = sessions.renew(request, sign_in)  # type: ignore[attr-defined]
+            if sign_in.has_expired and route_of(request).upload_form:
+                raise ProblemError(SEND_AGAIN)  # while its body was on the way
             return view(request, *args, **kwargs)  # type: ignore[arg-type]
 
     return guarded
+
+
+def ask_visitor(request: HttpRequest) -> HttpResponse:
+    """The answer to a visitor where somebody has to be signed in."""
+    if errors.wants_json(request):
+        return problem_response(request, SIGN_IN_FIRST)
+    return redirect(sign_in_address(request))
 
 
 def deadline_for(request: HttpRequest) -> AbstractContextManager[object]:

@@ -83,6 +83,15 @@ def problem_page(request: HttpRequest, problem: Problem) -> HttpResponse:
     return page
 
 
+def open_outcome_page(request: HttpRequest, problem: Problem) -> HttpResponse:
+    """The page after a change that a service was asked for and did not confirm; `problem` says which service it was."""
+    if wants_json(request):
+        return problem_response(request, problem)
+    text = "It may be done all the same. Go back, reload the page to see, and try once more if it is not."
+    page = ErrorPage(problem.status, problem.detail, text, art="fog")
+    return render_error(request, page, retry_after=problem.retry_after)
+
+
 def _page_for(problem: Problem) -> ErrorPage:
     known = _PAGES.get(problem.code)
     if known:

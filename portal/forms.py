@@ -38,6 +38,8 @@ class PortalForm(forms.Form):
     #: Status and Retry-After (seconds) of an answer that shows this form with its errors.
     status = 422
     retry_after: int | None = None
+    #: Whether a service was asked, and it is not known what it did.
+    outcome_is_open = False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         kwargs.setdefault("label_suffix", "")

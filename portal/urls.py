@@ -10,6 +10,7 @@ urlpatterns = [
     path("", entry.home, name="home"),
     path("register", entry.register, name="register"),
     path("sign-in", entry.sign_in, name="sign-in"),
+    path("sign-in/renewal", entry.renewal, name="sign-in-renewal"),
     path("sign-out", entry.sign_out, name="sign-out"),
     path("profile", profile.profile, name="profile"),
     path("profile/image", profile.change_image, name="profile-image"),

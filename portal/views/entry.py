@@ -13,7 +13,7 @@ from internal.contracts import StoredImage, TokenGrant
 from internal.errors import ServiceError
 from internal.problems import Problem, ProblemError
 from portal import sessions
-from portal.access import PortalRequest, deadline_for, next_address
+from portal.access import PersonalRequest, PortalRequest, deadline_for, next_address, signed_in_only
 from portal.devices import device_of
 from portal.forms import PortalForm, RegistrationForm, SignInForm
 from portal.problems import explain_on, with_retry_after
@@ -47,7 +47,12 @@ def _register(request: PortalRequest, form: RegistrationForm) -> HttpResponse:
     try:
         registration = workflows.register_with_image(**form.cleaned_data)
     except (ServiceError, ProblemError) as error:
-        explain_on(form, error, sentence="No account has been made.")
+        explain_on(
+            form,
+            error,
+            sentence="No account has been made.",
+            if_open="Your account may have been made all the same. Try to sign in; if that fails, register once more.",
+        )
         return _registration_again(request, form)
     missing = registration.image_problem
     try:
@@ -89,10 +94,25 @@ def sign_in(request: PortalRequest) -> HttpResponse:
         grant = _open_session(request, form)
         snapshot = _snapshot(grant, email=form.cleaned_data["email"])
     except ServiceError as error:
-        explain_on(form, error, sentence="You cannot sign in at this moment; nothing is wrong with your password.")
+        sentence = "You cannot sign in at this moment; nothing is wrong with your password."
+        explain_on(form, error, sentence=sentence, if_open=f"{sentence} Please try again in a moment.")
         return _form_again(request, "portal/sign_in.html", form, next=wanted)
     sessions.start(request, grant, snapshot)
     return redirect(wanted)
+
+
+@require_POST
+@signed_in_only
+def renewal(request: PersonalRequest) -> HttpResponse:
+    """Answers 204 when the access token is good for an upload: PortalMiddleware has renewed it if needed.
+
+    The scripts ask for this before they send an image, whose own request cannot renew.
+
+    Raises:
+        Unavailable: the token has expired and auth does not answer.
+    """
+    request.sign_in.require_token()
+    return HttpResponse(status=204)
 
 
 @require_POST

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import BinaryIO, cast
 from uuid import UUID
 
@@ -16,17 +16,18 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from internal import clients
 from internal.contracts import StoredImage
 from internal.errors import InvalidReply, Rejected, ServiceError, Unavailable
-from internal.problems import UNAVAILABLE_DETAIL, Problem, invalid_field, problem_response
+from internal.problems import UNAVAILABLE_DETAIL, FieldError, Problem, invalid_field, problem_of, problem_response
 from portal import errors, sessions
 from portal.access import PersonalRequest, signed_in_only
 from portal.pictures import Picture
-from portal.problems import with_retry_after
+from portal.problems import in_our_words, is_open, with_retry_after
 
 PAGE_SIZE = 24
 FILES_AT_ONCE = 10
 """How many files one form takes without the upload script, which sends them one by one."""
 
 _LONGEST_SHOWN_NAME = 60
+_MAY_BE_STORED = "It may be stored all the same. Reload your gallery to see before you send it again."
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -58,28 +59,43 @@ def _gallery(
         "files_at_once": FILES_AT_ONCE,
     }
     failed = next((result for result in results if result.error), None)
-    return render(request, "portal/images.html", context, status=failed.status if failed else 200)
+    response = render(request, "portal/images.html", context, status=failed.status if failed else 200)
+    return with_retry_after(response, failed.retry_after if failed else None)
 
 
 def _upload_for_script(request: PersonalRequest) -> HttpResponse:
-    """One file in the field `image`; 201 with the stored image, or a problem document."""
+    """One file in the field `image`; 201 with the stored image, or a problem document.
+
+    Where it is not known whether the image is stored, the document says so in an error of the field.
+    """
     files = request.FILES.getlist("image")
     if len(files) > 1:
         return problem_response(request, Problem("one_file_only", "Send one file only."))
     if not files:
         return problem_response(request, invalid_field("image", "required", "Choose an image."))
-    stored = _store(request, files[0])
+    try:
+        stored = _store(request, files[0])
+    except (Unavailable, InvalidReply) as error:
+        problem = problem_of(error)
+        if problem is None or not is_open(error):
+            raise
+        fault = FieldError("image", "outcome_unknown", f"{problem.detail}. {_MAY_BE_STORED}")
+        return problem_response(request, replace(problem, errors=(fault,)))
     return JsonResponse({"image": Picture.of(stored).to_json()}, status=201)
 
 
 @dataclass(frozen=True)
 class UploadResult:
-    """What became of one file of a form; `status` is that of the whole answer if this is the first one to fail."""
+    """What became of one file of a form.
+
+    `status` and `retry_after` (seconds) are those of the whole answer if this is the first one to fail.
+    """
 
     name: str
     picture: Picture | None = None
     error: str | None = None
     status: int = 200
+    retry_after: int | None = None
 
 
 def _upload_from_form(request: PersonalRequest) -> HttpResponse:
@@ -88,7 +104,7 @@ def _upload_from_form(request: PersonalRequest) -> HttpResponse:
     if not files:
         return _gallery(request, results=[UploadResult("No file", error="Choose at least one image.", status=422)])
     results: list[UploadResult] = []
-    unreachable: Unavailable | InvalidReply | None = None
+    unreachable: UploadResult | None = None
     for number, file in enumerate(files):
         name = _shown_name(file)
         if number >= FILES_AT_ONCE:
@@ -96,18 +112,19 @@ def _upload_from_form(request: PersonalRequest) -> HttpResponse:
             results.append(UploadResult(name, error=text, status=422))
             continue
         if unreachable:
-            results.append(_not_stored(name, unreachable))
+            results.append(replace(unreachable, name=name))
             continue
         try:
             results.append(UploadResult(name, picture=Picture.of(_store(request, file))))
         except Rejected as rejected:
-            if rejected.problem.status == 401:
+            problem = in_our_words(rejected)
+            if problem.status == 401 and not any(result.picture for result in results):
                 raise
-            text = rejected.problem.errors[0].message if rejected.problem.errors else rejected.problem.detail
-            results.append(UploadResult(name, error=text, status=rejected.problem.status))
+            text = problem.errors[0].message if problem.errors else problem.detail
+            results.append(UploadResult(name, error=text, status=problem.status, retry_after=problem.retry_after))
         except (Unavailable, InvalidReply) as error:
-            unreachable = error
-            results.append(_not_stored(name, error))
+            results.append(_not_confirmed(name, error))
+            unreachable = _not_stored(name, error)
     if all(result.picture for result in results):
         count = len(results)
         messages.success(request, "Your image is stored." if count == 1 else f"{count} images are stored.")
@@ -115,17 +132,25 @@ def _upload_from_form(request: PersonalRequest) -> HttpResponse:
     try:
         return _gallery(request, results=results)
     except ServiceError:
-        retry_after = unreachable.retry_after if isinstance(unreachable, Unavailable) else None
         response = render(request, "portal/upload_results.html", {"results": results}, status=503)
-        return with_retry_after(response, retry_after)
+        return with_retry_after(response, unreachable.retry_after if unreachable else None)
 
 
 def _store(request: PersonalRequest, file: UploadedFile[bytes]) -> StoredImage:
     return clients.images_client().upload(request.sign_in.token, cast(BinaryIO, file.file), file.size or 0)
 
 
-def _not_stored(name: str, error: ServiceError) -> UploadResult:
-    return UploadResult(name, error=f"Not stored: {UNAVAILABLE_DETAIL[error.service]}.", status=503)
+def _not_confirmed(name: str, error: Unavailable | InvalidReply) -> UploadResult:
+    result = _not_stored(name, error)
+    if not is_open(error):
+        return result
+    return replace(result, error=f"{UNAVAILABLE_DETAIL[error.service]}. {_MAY_BE_STORED}")
+
+
+def _not_stored(name: str, error: Unavailable | InvalidReply) -> UploadResult:
+    retry_after = error.retry_after if isinstance(error, Unavailable) else None
+    text = f"Not stored: {UNAVAILABLE_DETAIL[error.service]}."
+    return UploadResult(name, error=text, status=503, retry_after=retry_after)
 
 
 def _shown_name(file: UploadedFile[bytes]) -> str:

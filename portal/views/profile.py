@@ -35,7 +35,12 @@ def profile(request: PersonalRequest) -> HttpResponse:
     try:
         account = _save_details(request, form)
     except ServiceError as error:
-        explain_on(form, error, sentence="Nothing has been changed.")
+        explain_on(
+            form,
+            error,
+            sentence="Nothing has been changed.",
+            if_open="Your changes may be saved all the same. Open your profile again to see.",
+        )
         return _page(request, details=form)
     sessions.remember(request, request.sign_in, name=account.name, email=account.email)
     messages.success(request, "Your profile is saved.")
@@ -64,7 +69,12 @@ def change_image(request: PersonalRequest) -> HttpResponse:
     try:
         image = clients.images_client().upload(request.sign_in.token, file.file, file.size, as_profile_image=True)
     except ServiceError as error:
-        explain_on(form, error, sentence="Your image has not been stored.")
+        explain_on(
+            form,
+            error,
+            sentence="Your image has not been stored.",
+            if_open="Your image may be stored all the same. Look into your gallery before you send it again.",
+        )
         return _page(request, image_form=form)
     sessions.remember(request, request.sign_in, avatar_path=image.avatar_path)
     messages.success(request, "Your profile image is set.")

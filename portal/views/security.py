@@ -32,7 +32,13 @@ def password(request: PersonalRequest) -> HttpResponse:
         try:
             clients.auth_client().change_password(request.sign_in.token, **form.cleaned_data)
         except ServiceError as error:
-            explain_on(form, error, sentence="Your password has not been changed.")
+            explain_on(
+                form,
+                error,
+                sentence="Your password has not been changed.",
+                if_open="Your password may be changed all the same. Use the new one first when you sign in next; "
+                "if it is not accepted, the old one is.",
+            )
         else:
             messages.success(request, "Your password is changed. Everywhere else you are signed out now.")
             return redirect("portal:profile")
@@ -78,7 +84,16 @@ def close_account(request: PersonalRequest) -> HttpResponse:
         try:
             workflows.close_account(request.sign_in.token)
         except (ServiceError, ProblemError) as error:
-            explain_on(form, error, sentence="Your account is not closed yet.")
+            sentence = "Your account is not closed yet."
+            if isinstance(error, ServiceError) and error.service == "auth":
+                sentence = "Your account is not closed yet, but your images may be removed already."
+            explain_on(
+                form,
+                error,
+                sentence=sentence,
+                if_open="Your account may be closed already, and your images removed. Try again: "
+                "if it is closed, you are asked to sign in.",
+            )
         else:
             cookie_sessions.end(request)
             messages.success(request, "Your account is closed. Your images and your data are removed.")

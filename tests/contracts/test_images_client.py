@@ -348,8 +348,8 @@ def test_a_closed_account_has_no_image_and_gets_none(images: ImagesClient, membe
 
     assert images.list(member.token) == ImagePage((), None, 0)
     assert ask("GET", url("files") + stored.path).status == 404
-    rejection(lambda: upload(images, member), "invalid_token")
-    rejection(lambda: images.upload_for(member.account.id, io.BytesIO(data), len(data)), "invalid_token")
+    rejection(lambda: upload(images, member), "conflict")
+    rejection(lambda: images.upload_for(member.account.id, io.BytesIO(data), len(data)), "conflict")
 
 
 def test_the_status_says_that_database_and_store_are_up(images: ImagesClient) -> None:

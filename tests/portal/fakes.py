@@ -7,6 +7,7 @@ import datetime as dt
 import uuid
 from typing import BinaryIO
 
+from internal import context
 from internal.contracts import Account, ImagePage, Session, StoredImage, TokenGrant
 from internal.errors import Rejected, ServiceError, Unavailable
 from internal.problems import Problem, email_taken, image_fault
@@ -48,6 +49,10 @@ class Service:
     def is_down(self, *, retry_after: int = 7) -> None:
         self.failures["*"] = Unavailable(self.name, "connection refused", retry_after=retry_after)
 
+    def does_not_confirm(self, call: str) -> None:
+        """The call reaches the service, and its answer does not come back."""
+        self.failures[call] = Unavailable(self.name, "timed out", retry_after=7, sent=True)
+
     def is_up(self) -> None:
         self.failures.clear()
 
@@ -68,12 +73,18 @@ class Service:
 
 
 class FakeAuth(Service):
-    """One account. Tokens are numbered: access-1, refresh-1, …"""
+    """One account. Tokens are numbered: access-1, refresh-1, …
+
+    A refresh token is good once, as at auth after the moments of grace; `thefts` has those that came again.
+    """
 
     def __init__(self) -> None:
         super().__init__("auth")
         self.person = Account(uuid.UUID(int=99), "Anna Berg", "anna@example.org", NOON, NOON, None)
         self.grants = 0
+        self.thefts: list[str] = []
+        self._used: set[str] = set()
+        self.seconds_left = 0.0
         self.expires_in = 600
         self.devices = (
             Session(uuid.UUID(int=1), FIREFOX, "192.0.2.7", NOON, NOON, NOON, True),
@@ -92,7 +103,12 @@ class FakeAuth(Service):
         return self._grant()
 
     def refresh(self, *, refresh_token: str, device: str, address: str) -> TokenGrant:
+        self.seconds_left = context.current_deadline().remaining()
         self._note("refresh", refresh_token=refresh_token, device=device, address=address)
+        if refresh_token in self._used:
+            self.thefts.append(refresh_token)
+            raise Rejected("auth", Problem("invalid_refresh_token", "The refresh token is not valid."))
+        self._used.add(refresh_token)
         return self._grant()
 
     def sign_out(self, *, refresh_token: str) -> None:

@@ -8,6 +8,7 @@ from django.test import Client
 from internal.problems import Problem, email_taken
 from tests.portal.fakes import NOON, FakeAuth, FakeImages, stored_image
 from tests.portal.pages import error_beside, input_named, png, text_file, text_of
+from tests.portal.signing_in import account_of, sign_in_of
 
 DETAILS = {"name": "Anna Berg", "email": "anna@example.org", "current_password": ""}
 WRONG_PASSWORD = Problem("wrong_password", "The current password is wrong.")
@@ -44,7 +45,7 @@ def test_a_new_name_needs_no_password(anna: Client, auth: FakeAuth) -> None:
     assert page.redirect_chain == [("/profile", 302)]
     assert "Your profile is saved." in text_of(page)
     assert auth.called("update_account") == [{"name": "Anna Strand", "email": None, "current_password": None}]
-    assert anna.session["sign_in"]["account"]["name"] == "Anna Strand"
+    assert account_of(anna).name == "Anna Strand"
 
 
 def test_a_new_email_needs_the_current_password(anna: Client, auth: FakeAuth) -> None:
@@ -61,7 +62,7 @@ def test_a_new_email_with_the_password_is_saved(anna: Client, auth: FakeAuth) ->
     assert auth.called("update_account") == [
         {"name": "Anna Berg", "email": "new@example.org", "current_password": "seven green boats"}
     ]
-    assert anna.session["sign_in"]["account"]["email"] == "new@example.org"
+    assert account_of(anna).email == "new@example.org"
 
 
 @pytest.mark.parametrize(
@@ -96,7 +97,7 @@ def test_an_uploaded_profile_image_is_set(anna: Client, images: FakeImages) -> N
     assert page.redirect_chain == [("/profile", 302)]
     assert "Your profile image is set." in text_of(page)
     assert images.called("upload") == [{"token": "access-1", "size": 10, "as_profile_image": True}]
-    assert anna.session["sign_in"]["account"]["avatar_path"] == images.items[0].avatar_path
+    assert account_of(anna).avatar_path == images.items[0].avatar_path
 
 
 def test_a_bad_profile_image_is_said_beside_the_field(anna: Client) -> None:
@@ -123,7 +124,7 @@ def test_a_removed_profile_image_stays_in_the_gallery(anna: Client, images: Fake
 
     assert page.redirect_chain == [(f"/images/{uuid.UUID(int=5)}", 302)]
     assert "Set as profile image" in text_of(page)
-    assert anna.session["sign_in"]["account"]["avatar_path"] is None
+    assert account_of(anna).avatar_path is None
 
 
 def test_a_changed_password_is_confirmed(anna: Client, auth: FakeAuth) -> None:
@@ -184,7 +185,7 @@ def test_a_closed_account_is_gone(anna: Client, auth: FakeAuth, images: FakeImag
     assert page.redirect_chain == [("/", 302)]
     assert "Your account is closed." in text_of(page)
     assert (len(auth.called("close_account")), len(images.called("close_account"))) == (1, 1)
-    assert "sign_in" not in anna.session
+    assert sign_in_of(anna) is None
 
 
 def test_an_account_is_not_closed_while_images_is_down(anna: Client, auth: FakeAuth, images: FakeImages) -> None:
@@ -195,4 +196,80 @@ def test_an_account_is_not_closed_while_images_is_down(anna: Client, auth: FakeA
     assert page.status_code == 503
     assert "Your account is not closed yet." in text_of(page)
     assert auth.called("close_account") == []
-    assert "sign_in" in anna.session
+    assert sign_in_of(anna)
+
+
+def test_what_is_left_of_an_account_that_could_not_be_closed_is_said(
+    anna: Client, auth: FakeAuth, images: FakeImages
+) -> None:
+    auth.is_down()
+
+    page = anna.post("/close-account", {"email": "anna@example.org"})
+
+    assert "Your account is not closed yet, but your images may be removed already." in text_of(page)
+
+
+@pytest.mark.parametrize(
+    ("service", "call", "path", "form", "said"),
+    [
+        ("auth", "update_account", "/profile", DETAILS, "Your changes may be saved all the same."),
+        (
+            "auth",
+            "change_password",
+            "/password",
+            {"current_password": "seven green boats", "new_password": "eight red lighthouses"},
+            "Your password may be changed all the same.",
+        ),
+        (
+            "auth",
+            "close_account",
+            "/close-account",
+            {"email": "anna@example.org"},
+            "Your account may be closed already",
+        ),
+        ("images", "close_account", "/close-account", {"email": "anna@example.org"}, "and your images removed."),
+        ("images", "clear_profile_image", "/profile/image/remove", {}, "It may be done all the same."),
+        ("auth", "end_session", f"/sessions/{uuid.UUID(int=2)}/end", {}, "It may be done all the same."),
+    ],
+)
+def test_what_was_asked_for_and_not_confirmed_is_not_called_undone(
+    anna: Client,
+    auth: FakeAuth,
+    images: FakeImages,
+    service: str,
+    call: str,
+    path: str,
+    form: dict[str, str],
+    said: str,
+) -> None:
+    {"auth": auth, "images": images}[service].does_not_confirm(call)
+
+    page = anna.post(path, form)
+
+    assert (page.status_code, page.headers["Retry-After"]) == (503, "7")
+    words = text_of(page)
+    assert f"Failed to communicate with {'Auth' if service == 'auth' else 'Image'} service" in words
+    assert said in words
+    assert "not been" not in words
+
+
+def test_a_profile_image_that_is_not_confirmed_may_be_stored(anna: Client, images: FakeImages) -> None:
+    images.does_not_confirm("upload")
+
+    page = anna.post("/profile/image", {"image": png()})
+
+    assert page.status_code == 503
+    assert "No answer came Failed to communicate with Image service Your image may be stored all the same." in text_of(
+        page
+    )
+
+
+def test_while_an_account_is_being_closed_its_image_cannot_be_set(anna: Client, images: FakeImages) -> None:
+    images.rejects("upload", Problem("conflict", "This account is being closed."))
+
+    page = anna.post("/profile/image", {"image": png()})
+
+    assert page.status_code == 409
+    assert "This account is being closed, so nothing can be added to it. To finish, close it once more." in text_of(
+        page
+    )

@@ -5,17 +5,13 @@ from django.test import Client
 
 from internal.errors import InvalidReply
 from internal.problems import Problem, invalid_field
-from portal.sessions import AccountSnapshot, SignIn
+from portal.sessions import AccountSnapshot
 from tests.portal.fakes import FIREFOX, FakeAuth, FakeImages, stored_image
 from tests.portal.pages import error_beside, input_named, png, text_file, text_of
+from tests.portal.signing_in import COOKIE, sign_in_of
 
 PERSON = {"name": "Anna Berg", "email": "anna@example.org", "password": "seven green boats"}
 CREDENTIALS = {"email": "anna@example.org", "password": "seven green boats"}
-
-
-def cookie_of(client: Client) -> SignIn | None:
-    stored = client.session.get("sign_in")
-    return SignIn(**{**stored, "account": AccountSnapshot(**stored["account"])}) if stored else None
 
 
 def test_the_front_page_welcomes_visitors(visitor: Client) -> None:
@@ -36,7 +32,7 @@ def test_registration_without_an_image_signs_in(visitor: Client, auth: FakeAuth,
     assert auth.called("register") == [PERSON]
     assert auth.called("sign_in") == [{**CREDENTIALS, "device": FIREFOX, "address": "127.0.0.1"}]
     assert images.calls == []
-    signed_in = cookie_of(visitor)
+    signed_in = sign_in_of(visitor)
     assert signed_in
     assert signed_in.account == AccountSnapshot(str(auth.person.id), "Anna Berg", "anna@example.org", None)
 
@@ -45,7 +41,7 @@ def test_registration_with_an_image_has_it_as_profile_image(visitor: Client, ima
     response = visitor.post("/register", {**PERSON, "image": png()})
 
     assert response.headers["Location"] == "/images"
-    signed_in = cookie_of(visitor)
+    signed_in = sign_in_of(visitor)
     assert signed_in
     assert signed_in.account.avatar_path == images.items[0].avatar_path
 
@@ -58,7 +54,7 @@ def test_a_bad_image_registers_nobody_and_the_field_says_why(visitor: Client, au
     assert 'value="Anna Berg"' in input_named(page, "name")
     assert "seven green boats" not in page.content.decode()
     assert auth.calls == []
-    assert cookie_of(visitor) is None
+    assert sign_in_of(visitor) is None
 
 
 def test_two_images_are_one_too_many(visitor: Client, auth: FakeAuth) -> None:
@@ -111,6 +107,18 @@ def test_registration_while_auth_is_down_keeps_the_form_but_not_the_password(vis
     assert "Please choose your image again." in words
     assert 'value="anna@example.org"' in input_named(page, "email")
     assert "seven green boats" not in page.content.decode()
+
+
+def test_a_registration_that_is_not_confirmed_is_not_called_undone(visitor: Client, auth: FakeAuth) -> None:
+    auth.does_not_confirm("register")
+
+    page = visitor.post("/register", PERSON)
+
+    assert page.status_code == 503
+    words = text_of(page)
+    assert "Failed to communicate with Auth service" in words
+    assert "Your account may have been made all the same. Try to sign in; if that fails, register once more." in words
+    assert "No account has been made" not in words
 
 
 def test_a_taken_email_is_said_beside_the_field(visitor: Client) -> None:
@@ -179,9 +187,9 @@ def test_sign_in_remembers_the_person_in_a_cookie_that_scripts_cannot_read(
     response = visitor.post("/sign-in", CREDENTIALS)
 
     assert (response.status_code, response.headers["Location"]) == (302, "/images")
-    cookie = response.cookies["seawall"]
+    cookie = response.cookies[COOKIE]
     assert (cookie["httponly"], cookie["samesite"], cookie["max-age"]) == (True, "Lax", 30 * 86400)
-    signed_in = cookie_of(visitor)
+    signed_in = sign_in_of(visitor)
     assert signed_in
     assert signed_in.refresh_token == "refresh-1"
     assert signed_in.account == AccountSnapshot(
@@ -197,7 +205,7 @@ def test_the_longest_possible_account_fits_into_a_cookie(visitor: Client, auth: 
 
     visitor.post("/sign-in", CREDENTIALS)
 
-    assert len(visitor.cookies["seawall"].OutputString()) < 3000  # leaves 1,000 for a real token
+    assert len(visitor.cookies[COOKIE].OutputString()) < 3000  # leaves 1,000 for a real token
 
 
 def test_sign_in_starts_a_new_session_and_a_new_csrf_secret(visitor: Client) -> None:
@@ -211,7 +219,7 @@ def test_sign_in_starts_a_new_session_and_a_new_csrf_secret(visitor: Client) -> 
     visitor.post("/sign-in", CREDENTIALS)
 
     assert "planted" not in visitor.session
-    assert "sign_in" in visitor.session
+    assert sign_in_of(visitor)
     assert visitor.cookies["csrf"].value != old_secret
 
 
@@ -223,7 +231,7 @@ def test_wrong_credentials_are_said_above_the_form(visitor: Client, auth: FakeAu
     assert page.status_code == 401
     assert "Email or password is wrong." in text_of(page)
     assert 'value="anna@example.org"' in input_named(page, "email")
-    assert cookie_of(visitor) is None
+    assert sign_in_of(visitor) is None
 
 
 def test_a_locked_account_is_told_when_to_come_back(visitor: Client, auth: FakeAuth) -> None:
@@ -251,7 +259,7 @@ def test_sign_in_works_while_images_is_down(visitor: Client, images: FakeImages)
     images.is_down()
 
     assert visitor.post("/sign-in", {**CREDENTIALS, "next": "/profile"}).headers["Location"] == "/profile"
-    assert cookie_of(visitor)
+    assert sign_in_of(visitor)
 
 
 @pytest.mark.parametrize(
@@ -282,7 +290,8 @@ def test_sign_out_ends_the_session_here_and_at_auth(anna: Client, auth: FakeAuth
     assert page.redirect_chain == [("/", 302)]
     assert "You are signed out." in text_of(page)
     assert auth.called("sign_out") == [{"refresh_token": "refresh-1"}]
-    assert cookie_of(anna) is None
+    assert (anna.cookies[COOKIE].value, dict(anna.session.items())) == ("", {})
+    assert sign_in_of(anna) is None
 
 
 def test_sign_out_works_while_auth_is_down_and_is_honest_about_it(anna: Client, auth: FakeAuth) -> None:
@@ -291,7 +300,7 @@ def test_sign_out_works_while_auth_is_down_and_is_honest_about_it(anna: Client, 
     page = anna.post("/sign-out", follow=True)
 
     assert "You are signed out on this device. The Auth service did not answer" in text_of(page)
-    assert cookie_of(anna) is None
+    assert sign_in_of(anna) is None
 
 
 def test_signing_out_takes_a_form_and_not_a_link(anna: Client) -> None:
@@ -299,4 +308,4 @@ def test_signing_out_takes_a_form_and_not_a_link(anna: Client) -> None:
 
     assert (page.status_code, page.headers["Allow"]) == (405, "POST")
     assert "This address works differently" in text_of(page)
-    assert cookie_of(anna)
+    assert sign_in_of(anna)

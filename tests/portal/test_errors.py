@@ -65,13 +65,33 @@ def test_a_body_beyond_any_upload_is_refused_before_it_is_read(visitor: Client) 
     assert "This is too large" in text_of(page)
 
 
-@pytest.mark.parametrize("charset", ["utf-7", "utf-16", "latin-1"])
-@pytest.mark.parametrize("kind", ["application/x-www-form-urlencoded", "multipart/form-data; boundary=b"])
-def test_a_form_in_another_charset_is_refused(visitor: Client, kind: str, charset: str) -> None:
-    page = visitor.generic("POST", "/sign-in?next=/a", b"email=a", content_type=f"{kind}; charset={charset}")
+@pytest.mark.parametrize(
+    ("path", "megabytes", "status"),
+    [
+        ("/sign-in", 1, 413),
+        ("/password", 1, 413),
+        ("/nowhere", 1, 413),
+        ("/register", 33, 413),
+        ("/profile/image", 33, 413),
+        ("/images", 129, 413),
+    ],
+)
+def test_each_form_has_its_own_limit_before_anything_reads_it(
+    anna: Client, path: str, megabytes: int, status: int
+) -> None:
+    length = str(megabytes * 1024 * 1024)
 
-    assert page.status_code == 400
-    assert "We could not read this request" in text_of(page)
+    page = anna.generic("POST", path, b"", content_type="multipart/form-data; boundary=b", CONTENT_LENGTH=length)
+
+    assert page.status_code == status
+    assert "This is too large" in text_of(page)
+
+
+@pytest.mark.parametrize("length", ["-1", "x"])
+def test_a_length_that_is_none_is_refused(visitor: Client, length: str) -> None:
+    page = visitor.generic("POST", "/sign-in", b"", content_type="text/plain", CONTENT_LENGTH=length)
+
+    assert 400 <= page.status_code < 500
 
 
 @pytest.mark.parametrize(

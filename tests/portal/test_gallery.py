@@ -6,10 +6,12 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
+from internal.clients.images import IMAGE_LIMIT
 from internal.errors import Unavailable
 from internal.problems import Problem, image_fault, invalid_field
-from tests.portal.fakes import FakeAuth, FakeImages, stored_image
+from tests.portal.fakes import FakeImages, stored_image
 from tests.portal.pages import png, text_file, text_of
+from tests.portal.signing_in import account_of
 
 JSON = {"accept": "application/json"}
 IMAGE = f"/images/{uuid.UUID(int=1)}"
@@ -114,6 +116,16 @@ def test_after_the_image_store_has_failed_no_further_file_is_sent(anna: Client, 
     assert "a.png Not stored: Failed to communicate with Image service." in words
     assert "b.png Not stored: Failed to communicate with Image service." in words
     assert len(images.called("upload")) == 1
+    assert page.headers["Retry-After"] == "5"
+
+
+def test_a_file_that_is_not_confirmed_may_be_stored(anna: Client, images: FakeImages) -> None:
+    images.does_not_confirm("upload")
+
+    words = text_of(anna.post("/images", {"image": [png("a.png"), png("b.png")]}))
+
+    assert "a.png Failed to communicate with Image service. It may be stored all the same." in words
+    assert "b.png Not stored: Failed to communicate with Image service." in words
 
 
 def test_results_are_told_even_when_the_gallery_cannot_be_listed(anna: Client, images: FakeImages) -> None:
@@ -170,21 +182,54 @@ def test_the_upload_script_is_told_that_the_store_is_down(anna: Client, images: 
     assert response.json()["detail"] == "Failed to communicate with Image service"
 
 
-def test_the_upload_script_is_told_that_the_sign_in_has_ended(
-    anna: Client, visitor: Client, images: FakeImages
-) -> None:
-    images.rejects("upload", Problem("token_expired", "The token has expired."))
-    ended = anna.post("/images", {"image": png()}, headers=JSON)
-    again = anna.post("/images", {"image": png()}, headers=JSON)
+def test_the_upload_script_is_told_that_nobody_is_signed_in(visitor: Client, images: FakeImages) -> None:
+    renewal = visitor.post("/sign-in/renewal", headers=JSON)
+    upload = visitor.post("/images", {"image": png()}, headers=JSON)
 
-    assert [(r.status_code, r.json()["code"]) for r in (ended, again)] == [(401, "unauthenticated")] * 2
+    assert [(r.status_code, r.json()["code"]) for r in (renewal, upload)] == [(401, "unauthenticated")] * 2
+    assert images.calls == []
 
 
-def test_an_upload_is_never_accepted_without_a_form_of_ours(auth: FakeAuth, images: FakeImages) -> None:
-    browser = Client(enforce_csrf_checks=True)
+def test_the_upload_script_is_told_when_an_image_may_be_stored_all_the_same(anna: Client, images: FakeImages) -> None:
+    images.does_not_confirm("upload")
 
-    page = browser.post("/images", {"image": png()})
-    script = browser.post("/images", {"image": png()}, headers=JSON)
+    response = anna.post("/images", {"image": png()}, headers=JSON)
+
+    assert (response.status_code, response.headers["Retry-After"]) == (503, "7")
+    assert response.json()["code"] == "images_unavailable"
+    assert response.json()["errors"][0]["message"].startswith(
+        "Failed to communicate with Image service. It may be stored all the same."
+    )
+
+
+def test_while_an_account_is_being_closed_nothing_is_added(anna: Client, images: FakeImages) -> None:
+    images.rejects("upload", Problem("conflict", "This account is being closed."))
+
+    page = anna.post("/images", {"image": png("a.png")})
+    script = anna.post("/images", {"image": png("a.png")}, headers=JSON)
+
+    said = "This account is being closed, so nothing can be added to it. To finish, close it once more."
+    assert (page.status_code, script.status_code) == (409, 409)
+    assert f"a.png {said}" in text_of(page)
+    assert (script.json()["code"], script.json()["detail"]) == ("conflict", said)
+
+
+def test_of_a_file_that_is_too_large_little_more_than_the_limit_is_kept(anna: Client, images: FakeImages) -> None:
+    page = anna.post("/images", {"image": [png("a.png"), png("large.png", b"PNG" * 5_000_000)]})
+
+    assert page.status_code == 302
+    small, large = (call["size"] for call in images.called("upload"))
+    assert small == 10
+    assert isinstance(large, int)
+    assert IMAGE_LIMIT < large <= IMAGE_LIMIT + 64 * 1024
+
+
+def test_an_upload_is_never_accepted_without_a_form_of_ours(anna: Client, images: FakeImages) -> None:
+    anna.handler.enforce_csrf_checks = True
+    images.calls.clear()
+
+    page = anna.post("/images", {"image": png()})
+    script = anna.post("/images", {"image": png()}, headers=JSON)
 
     assert page.status_code == 403
     assert "This form has expired" in text_of(page)
@@ -224,7 +269,7 @@ def test_an_image_becomes_the_profile_image(anna: Client, images: FakeImages) ->
 
     assert page.redirect_chain == [(IMAGE, 302)]
     assert "Your profile image" in text_of(page)
-    assert anna.session["sign_in"]["account"]["avatar_path"] == images.items[0].avatar_path
+    assert account_of(anna).avatar_path == images.items[0].avatar_path
 
 
 def test_deleting_asks_first(anna: Client, images: FakeImages) -> None:
@@ -245,7 +290,7 @@ def test_a_deleted_image_is_gone_from_gallery_and_header(anna: Client, images: F
     assert page.redirect_chain == [("/images", 302)]
     assert "The image is deleted." in text_of(page)
     assert images.items == []
-    assert anna.session["sign_in"]["account"]["avatar_path"] is None
+    assert account_of(anna).avatar_path is None
 
 
 def test_a_full_quota_is_said_beside_the_file(anna: Client, images: FakeImages) -> None:

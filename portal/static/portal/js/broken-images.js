@@ -19,6 +19,6 @@ function isStored(image) {
 }
 
 document.addEventListener("error", (event) => isStored(event.target) && replace(event.target), true);
-for (const image of document.images) {
+for (const image of [...document.images]) {
   if (isStored(image) && image.complete && image.naturalWidth === 0 && image.loading !== "lazy") replace(image);
 }

@@ -1,4 +1,5 @@
-// Shows the image that a person has chosen, before it is sent.
+// Shows the image that a person has chosen, before it is sent. Where that takes a sign-in, it is renewed meanwhile: the
+// request that carries the image cannot do that.
 
 for (const input of document.querySelectorAll('input[type="file"]')) {
   const preview = document.createElement("img");
@@ -13,5 +14,13 @@ for (const input of document.querySelectorAll('input[type="file"]')) {
     const [file] = input.files;
     preview.hidden = !file;
     if (file) preview.src = URL.createObjectURL(file);
+    if (file && input.form.dataset.renewal) renewSignIn(input.form);
   });
+}
+
+function renewSignIn(form) {
+  const body = new FormData();
+  body.set("csrfmiddlewaretoken", form.elements.csrfmiddlewaretoken.value);
+  // If it fails, the answer to the form itself says what is wrong.
+  fetch(form.dataset.renewal, { method: "POST", body, headers: { Accept: "application/json" } }).catch(() => {});
 }

@@ -1,5 +1,5 @@
 // Uploads the chosen or dropped files one after the other, with preview, progress and an error beside each of them.
-// One at a time: the sign-in of this browser may be renewed on the way, and its cookie must be there for the next one.
+// One at a time, and each after a request that renews the sign-in if needed: the one with the image cannot do that.
 
 const form = document.getElementById("upload-form");
 
@@ -10,6 +10,7 @@ if (form) {
   const status = document.getElementById("upload-status");
   const accepted = input.accept.split(",");
   const maxBytes = Number(form.dataset.maxBytes);
+  const patience = 30_000; // ms without a sign of life
   const queue = [];
   let busy = false;
   let stored = 0;
@@ -50,7 +51,7 @@ if (form) {
       const { file, row } = queue.shift();
       const fault = check(file);
       if (fault) fail(row, file, fault, false);
-      else await upload(file, row);
+      else if (await renewSignIn(file, row)) await upload(file, row);
       announce();
     }
     busy = false;
@@ -89,6 +90,21 @@ if (form) {
     return row;
   }
 
+  async function renewSignIn(file, row) {
+    const body = new FormData();
+    body.set("csrfmiddlewaretoken", form.elements.csrfmiddlewaretoken.value);
+    try {
+      const answer = await fetch(form.dataset.renewal, {
+        method: "POST", body, headers: { Accept: "application/json" }, signal: AbortSignal.timeout(patience),
+      });
+      if (answer.ok) return true;
+      refuse(row, file, answer.status, await answer.json().catch(() => null));
+    } catch {
+      fail(row, file, "The connection was lost. Check your network and try again.", true);
+    }
+    return false;
+  }
+
   function upload(file, row) {
     return new Promise((done) => {
       const request = new XMLHttpRequest();
@@ -101,20 +117,34 @@ if (form) {
       request.responseType = "json";
       request.setRequestHeader("Accept", "application/json");
       state.textContent = "Sending";
+      let whole = false;
+      let watch;
+      const alive = () => {
+        clearTimeout(watch);
+        watch = setTimeout(() => request.abort(), patience);
+      };
+      const lost = (what) => {
+        const hint = whole ? "The image may be stored all the same: reload the page to see." : "Check your network and try again.";
+        fail(row, file, `${what} ${hint}`, true);
+      };
+      request.upload.addEventListener("load", () => { whole = true; });
       request.upload.addEventListener("progress", (event) => {
+        alive();
         if (!event.lengthComputable) return;
         progress.value = Math.round((event.loaded / event.total) * 100);
         state.textContent = event.loaded < event.total ? `Sending, ${progress.value} %` : "Checking and storing";
       });
       request.addEventListener("load", () => {
         if (request.status === 201 && request.response) succeed(row, request.response.image);
-        else refuse(row, file, request);
+        else refuse(row, file, request.status, request.response);
+      });
+      request.addEventListener("error", () => lost("The connection was lost."));
+      request.addEventListener("abort", () => lost("No answer came for 30 seconds."));
+      request.addEventListener("loadend", () => {
+        clearTimeout(watch);
         done();
       });
-      request.addEventListener("error", () => {
-        fail(row, file, "The connection was lost. Check your network and try again.", true);
-        done();
-      });
+      alive();
       request.send(body);
     });
   }
@@ -127,9 +157,8 @@ if (form) {
     addToGallery(image);
   }
 
-  function refuse(row, file, request) {
-    const problem = request.response;
-    if (request.status === 401) {
+  function refuse(row, file, status, problem) {
+    if (status === 401 && problem?.code !== "token_expired") {
       fail(row, file, "Your sign-in has ended. ", false);
       const link = document.createElement("a");
       link.href = form.dataset.signIn;
@@ -137,8 +166,8 @@ if (form) {
       row.querySelector(".upload-item__state").append(link);
       return;
     }
-    const text = problem?.errors?.[0]?.message ?? problem?.detail ?? `The upload failed (${request.status}).`;
-    fail(row, file, text, request.status >= 500 || request.status === 429);
+    const text = problem?.errors?.[0]?.message ?? problem?.detail ?? `The upload failed (${status}).`;
+    fail(row, file, text, status >= 500 || status === 429 || status === 401 || status === 408);
   }
 
   function fail(row, file, text, mayTryAgain) {
