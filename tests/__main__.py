@@ -8,6 +8,7 @@ a failure. Exit status: 0 when everything passed, 1 when something failed, 2 for
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import tempfile
 import threading
@@ -50,22 +51,30 @@ def main(arguments: list[str]) -> int:
         lanes = [[suite for suite in lane if suite.by_default] for lane in LANES]
 
     missing = {suite.name: tool for lane in lanes for suite in lane for tool in suite.tools if tool.find() is None}
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is stopped
     started = time.monotonic()
     outcomes: list[Outcome] = []
-    with (
-        tempfile.TemporaryDirectory(prefix="seawall-test-") as folder,
-        support.Surroundings(Path(folder)) as surroundings,
-    ):
-        Path(folder).chmod(0o711)  # as root: PostgreSQL's own user passes through to its data
-        if any(suite.database for lane in lanes for suite in lane):
-            surroundings.start_postgres()  # here, because it ends with the thread that started it
-        threads = [
-            threading.Thread(target=_run_lane, args=(lane, missing, surroundings, options, outcomes)) for lane in lanes
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+    try:
+        with (
+            tempfile.TemporaryDirectory(prefix="seawall-test-") as folder,
+            support.Surroundings(Path(folder)) as surroundings,
+        ):
+            Path(folder).chmod(0o711)  # as root: PostgreSQL's own user passes through to its data
+            if any(suite.database for lane in lanes for suite in lane):
+                surroundings.start_postgres()  # here, because it ends with the thread that started it
+            if any(suite.system for lane in lanes for suite in lane):
+                surroundings.start_system()
+            threads = [
+                threading.Thread(target=_run_lane, args=(lane, missing, surroundings, options, outcomes), daemon=True)
+                for lane in lanes
+            ]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+    except support.SurroundingsError as error:
+        print(f"FAILED: {error}", file=sys.stderr)
+        return 1
     return _report(outcomes, missing, time.monotonic() - started, wanted=sum(map(len, lanes)))
 
 

@@ -17,7 +17,7 @@ import time
 import urllib.error
 import urllib.request
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -87,8 +87,11 @@ class Surroundings(contextlib.AbstractContextManager["Surroundings"]):
     _databases: dict[str, str] = field(default_factory=dict)
     _system: System | None = None
     _static: set[str] = field(default_factory=set)
+    _children: set[subprocess.Popen[bytes]] = field(default_factory=set)
 
     def __exit__(self, *_: object) -> None:
+        for child in list(self._children):  # some are left only when the run is broken off
+            child.terminate()
         self._stack.close()
 
     def run(self, suite: Suite, options: list[str]) -> Result:
@@ -100,9 +103,9 @@ class Surroundings(contextlib.AbstractContextManager["Surroundings"]):
         if suite.settings:
             environment |= self._role_environment(suite)
         if suite.system:
-            environment |= self._running_system().environment()
+            environment |= self._system_started().environment()
         if suite.commands:
-            return _run_commands(suite, environment)
+            return self._run_commands(suite, environment)
         return self._run_pytest(suite, environment, options)
 
     def _run_pytest(self, suite: Suite, environment: dict[str, str], options: list[str]) -> Result:
@@ -113,16 +116,38 @@ class Surroundings(contextlib.AbstractContextManager["Surroundings"]):
             command += ["-n", str(suite.workers)]
         if timeout := environment.get("SEAWALL_TEST_TIMEOUT"):
             command += [f"--timeout={timeout}"]
-        finished = subprocess.run(
-            [*command, *options], cwd=PROJECT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-        )
+        code, output = self._run_child([*command, *options], environment)
         result = _read_report(report)
-        result.output = finished.stdout.decode(errors="replace")
-        result.ok = finished.returncode == 0 and result.passed > 0
+        result.output = output
+        result.ok = code == 0 and result.passed > 0
         if result.skipped and os.environ.get("REQUIRE_ALL", "") not in {"", "0"}:
             result.ok = False
             result.output += "\nREQUIRE_ALL is set, and tests were skipped."
         return result
+
+    def _run_commands(self, suite: Suite, environment: dict[str, str]) -> Result:
+        result = Result(ok=True)
+        for command in suite.commands:
+            code, output = self._run_child(command, environment)
+            if code == 0:
+                result.passed += 1
+            else:
+                result.ok = False
+                result.failed += 1
+                result.output += f"$ {' '.join(command)}\n{output}\n"
+        return result
+
+    def _run_child(self, command: Sequence[str], environment: dict[str, str]) -> tuple[int, str]:
+        """Runs a command to its end: its exit status and all that it printed."""
+        child = subprocess.Popen(
+            command, cwd=PROJECT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+        self._children.add(child)
+        try:
+            output, _ = child.communicate()
+        finally:
+            self._children.discard(child)
+        return child.returncode, output.decode(errors="replace")
 
     def _role_environment(self, suite: Suite) -> dict[str, str]:
         """An environment under which any role's settings can be read."""
@@ -149,7 +174,7 @@ class Surroundings(contextlib.AbstractContextManager["Surroundings"]):
             "LOG_LEVEL": "WARNING",
         }
         if suite.system:
-            stored = (self._running_system().state / "env" / f"{suite.settings}.json").read_text()
+            stored = (self._system_started().state / "env" / f"{suite.settings}.json").read_text()
             environment |= json.loads(stored)
         elif suite.settings in {"gateway", "console"}:
             self._collect_static(str(suite.settings), environment)
@@ -200,10 +225,13 @@ class Surroundings(contextlib.AbstractContextManager["Surroundings"]):
                 for name, password in passwords.items()
             }
 
-    def _running_system(self) -> System:
-        if self._system is None:
-            self._system = self._stack.enter_context(running_system(self.folder / "system"))
+    def _system_started(self) -> System:
+        assert self._system is not None, "start_system comes before the suites that need it"
         return self._system
+
+    def start_system(self) -> None:
+        """Starts the running system of the run."""
+        self._system = self._stack.enter_context(running_system(self.folder / "system"))
 
 
 _NOWHERE = "postgres://nobody@127.0.0.1:1/nowhere"
@@ -265,21 +293,6 @@ def _answers(url: str) -> bool:
             return bool(response.status == 200)
     except (urllib.error.URLError, OSError):
         return False
-
-
-def _run_commands(suite: Suite, environment: dict[str, str]) -> Result:
-    result = Result(ok=True)
-    for command in suite.commands:
-        finished = subprocess.run(
-            command, cwd=PROJECT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-        )
-        if finished.returncode == 0:
-            result.passed += 1
-        else:
-            result.ok = False
-            result.failed += 1
-            result.output += f"$ {' '.join(command)}\n{finished.stdout.decode(errors='replace')}\n"
-    return result
 
 
 def _read_report(report: Path) -> Result:
