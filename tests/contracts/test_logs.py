@@ -187,7 +187,15 @@ def use_the_api(kept: Secrets) -> None:
     kept.keep_tokens("second", refreshed.json)
     person.access_token, person.refresh_token = refreshed.json["access_token"], refreshed.json["refresh_token"]
     assert person.call("GET", "/profile").status == 200
-    assert person.call("POST", "/images", form={"image": image}).status == 201
+    stored = person.call("POST", "/images", form={"image": image})
+    assert stored.status == 201
+    kept.values["address of an image"] = stored.json["id"]
+    for address in ("url", "avatar_url", "card_url"):
+        assert ask("GET", stored.json[address]).status == 200
+        assert ask("GET", stored.json[address] + "x").status == 404
+    assert person.call("GET", f"/images/{stored.json['id']}").status == 200
+    assert person.call("PUT", "/profile/image", json={"image_id": stored.json["id"]}).status == 200
+    assert person.call("DELETE", f"/images/{stored.json['id']}").status == 204
     assert person.call("POST", "/images", form={"image": (image[0], kept.person.password.encode())}).status == 422
     change = {"email": kept.new_email, "current_password": kept.wrong_password}
     assert person.call("PATCH", "/profile", json=change).status == 422
@@ -205,7 +213,7 @@ def use_the_portal(kept: Secrets) -> None:
     registration = {"name": kept.person.name, "email": email, "password": kept.person.password}
     assert "Welcome" in portal.post("/register", registration)
     cookies = {cookie.name: cookie.value for cookie in portal.cookies}
-    kept.values["cookie"] = str(cookies["seawall"]).rpartition(":")[2]
+    kept.values["cookie"] = str(cookies["seawall-sign-in"]).rpartition(":")[2]
     assert kept.person.name in portal.get("/profile")
     assert "Error" in Portal().post("/register", registration)
     assert "Error" in Portal().post("/sign-in", {"email": email, "password": kept.wrong_password})
@@ -230,7 +238,8 @@ def odd_requests(kept: Secrets) -> Iterator[int]:
         yield ask("GET", f"{portal}/sign-in", headers={"User-Agent": value, "Referer": f"{portal}/?{value}"}).status
         yield ask("GET", f"{api}/profile", headers={"Authorization": value}).status
         yield ask("GET", f"{api}/profile", headers={"Authorization": f"Bearer {value}x"}).status
-        yield ask("GET", f"{portal}/images", headers={"Cookie": f"seawall={value}; csrf={value}"}).status
+        cookies = "; ".join(f"{name}={value}" for name in ("seawall-sign-in", "seawall", "csrf"))
+        yield ask("GET", f"{portal}/images", headers={"Cookie": cookies}).status
         yield ask("GET", f"{portal}/images", headers={"X-Forwarded-For": value, "Accept-Language": value}).status
         yield ask("POST", f"{portal}/sign-in", body=value.encode()).status
         yield person.call("GET", f"/images?{urlencode({'cursor': value, 'limit': value})}").status
@@ -289,7 +298,7 @@ def not_quite_http(kept: Secrets) -> None:
                         pass
 
 
-def test_no_log_ever_has_a_password_a_token_an_email_address_or_a_file_name() -> None:
+def test_no_log_ever_has_a_password_a_token_an_email_address_or_the_name_of_an_image() -> None:
     kept = Secrets()
     use_the_api(kept)
     use_the_portal(kept)

@@ -171,7 +171,7 @@ def test_a_file_dropped_beside_the_zone_does_not_open_it(member: Visitor) -> Non
 def test_an_upload_after_the_sign_in_has_ended_offers_to_sign_in_again(member: Visitor) -> None:
     member.expect_status(401)
     page = member.page
-    member.context.clear_cookies(name="seawall")
+    member.context.clear_cookies(name="seawall-sign-in")
 
     drop(page, file("one.png"))
 
