@@ -111,6 +111,8 @@ def _report(outcomes: list[Outcome], missing: dict[str, support.Named], seconds:
         print(f"{verb}: suite {name} needs {tool.name}: install the package {tool.package}")
     if not complete:
         print("FAILED: not every suite was run to its end")
+    for reason in sorted({reason for outcome in outcomes for reason in outcome.result.lacking}):
+        print(f"Skipped: {reason}")
     counts = [sum(getattr(outcome.result, kind) for outcome in outcomes) for kind in ("passed", "failed", "skipped")]
     print(f"In {seconds / 60:.1f} minutes:")
     print(f"{counts[0]} passed, {counts[1]} failed, {counts[2]} skipped")

@@ -53,6 +53,7 @@ class Result:
     skipped: int = 0
     output: str = ""
     figures: list[str] = field(default_factory=list)
+    lacking: list[str] = field(default_factory=list)  # why tests were skipped for a tool that this machine lacks
 
 
 @dataclass
@@ -120,9 +121,9 @@ class Surroundings(contextlib.AbstractContextManager["Surroundings"]):
         result = _read_report(report)
         result.output = output
         result.ok = code == 0 and result.passed > 0
-        if result.skipped and os.environ.get("REQUIRE_ALL", "") not in {"", "0"}:
+        if result.lacking and os.environ.get("REQUIRE_ALL", "") not in {"", "0"}:
             result.ok = False
-            result.output += "\nREQUIRE_ALL is set, and tests were skipped."
+            result.output += "\nREQUIRE_ALL is set, and tests were skipped: " + "; ".join(result.lacking)
         return result
 
     def _run_commands(self, suite: Suite, environment: dict[str, str]) -> Result:
@@ -305,6 +306,8 @@ def _read_report(report: Path) -> Result:
         result.failed += failed
         result.skipped += skipped
         result.passed += total - failed - skipped
+        reasons = [str(skipped.get("message")) for skipped in suite.iter("skipped")]
+        result.lacking += sorted({reason for reason in reasons if "install the package" in reason})
         result.figures += [str(each.get("value")) for each in suite.iter("property") if each.get("name") == "figure"]
     return result
 

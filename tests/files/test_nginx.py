@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -115,7 +116,8 @@ def files() -> Iterator[Files]:
             )
         )
         log = scratch / "log"
-        command = [str(find_nginx()), "-e", "stderr", "-p", str(temp), "-c", str(configuration), "-g", "daemon off;"]
+        program = shutil.copy2(find_nginx(), scratch / "nginx")  # where the unprivileged user can run it
+        command = [str(program), "-e", "stderr", "-p", str(temp), "-c", str(configuration), "-g", "daemon off;"]
         checked = subprocess.run([*command, "-t"], capture_output=True, text=True, **identity)  # type: ignore[call-overload]
         assert checked.returncode == 0, checked.stderr
         assert not re.search(r"\[(warn|error|alert|emerg)\]", checked.stderr), checked.stderr
