@@ -12,7 +12,7 @@ PYTHON := $(shell for python in python3 python3.14 python3.13 python3.12 python3
 	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$python"; break; }; done)
 endif
 
-.PHONY: help up test fuzz-api lint format lock clean require-python install-local install-dev
+.PHONY: help up test fuzz-api test-rotation test-flood test-timing bench-signin lint format lock clean require-python install-local install-dev
 
 help: ## Say what can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target text; do \
@@ -26,6 +26,18 @@ test: install-dev ## Run every test (ARGS="SUITE …" for some)
 
 fuzz-api: install-dev ## Attack the public API for longer than `make test` does
 	@$(RUN) -m tests fuzz-api $(ARGS)
+
+test-rotation: install-dev ## Rotate signing keys under load (ARGS=rotation-default: with the times of production, too)
+	@$(RUN) -m tests rotation $(ARGS)
+
+test-flood: install-dev ## Sign in 200 people at once: answers in time, bounded memory, exact limits
+	@$(RUN) -m tests flood $(ARGS)
+
+test-timing: install-dev ## Measure that answers take the same time whether an account exists or not
+	@$(RUN) -m tests timing $(ARGS)
+
+bench-signin: install-dev ## Measure what a sign-in costs beside its hash, tokens a second, memory in a flood
+	@$(RUN) -m benchmarks.signin $(ARGS)
 
 lint: install-dev ## Check style, types and the boundaries between apps
 	@$(RUN) -m tests checks

@@ -19,7 +19,7 @@ from internal.problems import FieldError, ProblemError, image_fault, invalid_inp
 
 NAME_LENGTH = 100
 EMAIL_LENGTH = 254
-PASSWORD_LENGTHS = (8, 72)
+PASSWORD_LENGTHS = (8, 1024)  # code points as they are sent; how long a password may be, auth says
 REFRESH_TOKEN_LENGTH = 256
 CURSOR_LENGTH = 512
 PAGE_LIMIT = 100
@@ -127,7 +127,7 @@ class Registration(Input):
     password = PasswordField(
         min_length=PASSWORD_LENGTHS[0],
         max_length=PASSWORD_LENGTHS[1],
-        help_text="8 to 72 characters, not a common password, and not close to the name or email.",
+        help_text="8 to 128 characters, not a common password, and not close to the name or email.",
     )
 
 

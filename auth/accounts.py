@@ -9,6 +9,8 @@ from uuid import UUID
 import structlog
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, router, transaction
+from django.db.models import F
+from django.db.models.functions import Greatest
 from django.utils import timezone
 
 from auth import audit, lockout, passwords, sessions
@@ -25,6 +27,7 @@ from internal.problems import (
 )
 
 HASHING_RETRY_AFTER = 1  # seconds
+TESTS = 3  # of one password, if the stored hash is replaced while it is tested: by a sign-in that renews it
 
 log = structlog.get_logger(__name__)
 
@@ -40,46 +43,67 @@ def register(*, name: str, email: str, password: str) -> contracts.Account:
     with _hashing() as wait:
         account.password_hash = passwords.hash_password(password, wait=wait)
     with transaction.atomic(using=router.db_for_write(Account)):
-        _save(account)
-        audit.record(audit.What.REGISTERED, account_id=account.id)
-        require_time_left()
+        # An address that is taken costs the same statements, and leaves an event, too.
+        try:
+            _save(account)
+        except ProblemError as taken:
+            refused: ProblemError | None = taken
+            audit.record(audit.What.REGISTRATION_REFUSED)
+        else:
+            refused = None
+            audit.record(audit.What.REGISTERED, account_id=account.id)
+            require_time_left()
+    if refused is not None:
+        raise refused
     context.bind_account(account.id)
     log.info("account_registered")
     return described(account)
 
 
-def sign_in(*, email: str, password: str, device: str, address: str | None) -> contracts.TokenGrant:
+def sign_in(
+    *, email: str, password: str, device: str, address: str | None, known_device: str = ""
+) -> contracts.TokenGrant:
     """Starts a session for the person who knows the password.
 
     Whether there is an account of that email address shows neither in the answer nor in its time: the same counters are
     moved and the same hash is worked out.
 
+    Args:
+        email: in any spelling.
+        password: as it was typed.
+        device: what the person would call the device.
+        address: the network address, if known.
+        known_device: see auth.lockout.begin_attempt.
+
     Raises:
         ProblemError: invalid_credentials, account_locked, or too_many_requests.
     """
-    attempt = _begin_attempt(email=email, address=address)
+    attempt = _begin_attempt(email=email, address=address, known_device=known_device)
     account = Account.objects.with_email(email)
-    if not _tested(attempt, password, account.password_hash if account else None) or account is None:
-        _record_failure(audit.What.SIGN_IN_FAILED, attempt, account.id if account else None, address)
-        raise ProblemError(Problem("invalid_credentials", "The email address or the password is wrong."))
-    context.bind_account(account.id)
-    now = timezone.now()
-    with transaction.atomic(using=router.db_for_write(Account)):
-        # Locked and compared again: the password may have been changed, or the account closed, during the hash.
-        current = Account.objects.select_for_update().filter(pk=account.pk).first()
-        unchanged = current is not None and current.password_hash == account.password_hash
-        if current is not None and unchanged:
-            current.previous_sign_in_at, current.last_sign_in_at = (
-                current.last_sign_in_at,
-                max(now, current.last_sign_in_at or now),  # clocks of two processes may differ
+    for _ in range(TESTS):
+        if not _tested(attempt, password, account.password_hash if account else None) or account is None:
+            break
+        renewed_hash = passwords.renewed(password, account.password_hash, wait=_wait())
+        now = timezone.now()
+        with transaction.atomic(using=router.db_for_write(Account)):
+            # Only if the hash is still the one that was compared; the row is then locked until the commit.
+            signed_in = Account.objects.filter(pk=account.pk, password_hash=account.password_hash).update(
+                password_hash=renewed_hash or account.password_hash,
+                previous_sign_in_at=F("last_sign_in_at"),
+                last_sign_in_at=Greatest(now, F("last_sign_in_at")),  # clocks of two processes may differ
             )
-            current.save(update_fields=["previous_sign_in_at", "last_sign_in_at"])
-            grant = sessions.start(account=current, device=device, address=address, now=now)
-            lockout.succeed(attempt)
-            require_time_left()
-    if not unchanged:
-        raise ProblemError(Problem("invalid_credentials", "The email address or the password is wrong."))
-    return grant
+            if signed_in:
+                context.bind_account(account.id)
+                grant = sessions.start(account=account, device=device, address=address, now=now)
+                lockout.succeed(attempt)
+                require_time_left()
+        if signed_in:
+            if renewed_hash:
+                log.info("password_hash_renewed")
+            return grant
+        account = Account.objects.filter(pk=account.pk).first()
+    _record_failure(audit.What.SIGN_IN_FAILED, attempt, account.id if account else None, address)
+    raise ProblemError(Problem("invalid_credentials", "The email address or the password is wrong."))
 
 
 def update(
@@ -127,13 +151,22 @@ def change_password(*, session: Session, current_password: str, new_password: st
             too_many_requests.
     """
     _validate_password(new_password, account=session.account, field="new_password")
-    _confirm(session, current_password)
-    with _hashing() as wait:
-        password_hash = passwords.hash_password(new_password, wait=wait)
+    for _ in range(TESTS):
+        _confirm(session, current_password)
+        with _hashing() as wait:
+            password_hash = passwords.hash_password(new_password, wait=wait)
+        if _password_changed(session, password_hash):
+            return
+    raise ProblemError(_wrong_password())
+
+
+def _password_changed(session: Session, password_hash: str) -> bool:
+    """Stores the new hash, unless the old one was replaced since the session was read; then reads it again."""
     with transaction.atomic(using=router.db_for_write(Account)):
         account = _locked(session)  # so that a sign-in at this moment comes before, and is ended, or after
         if account.password_hash != session.account.password_hash:
-            raise ProblemError(_wrong_password())
+            session.account = account
+            return False
         account.password_hash = password_hash
         account.save(update_fields=["password_hash"])
         ended = sessions.end_others(account_id=session.account_id, keep=session.id)
@@ -145,6 +178,7 @@ def change_password(*, session: Session, current_password: str, new_password: st
         )
         require_time_left()
     log.info("password_changed", sessions_ended=ended)
+    return True
 
 
 def close(*, session: Session) -> None:
@@ -221,9 +255,9 @@ def _locked(session: Session) -> Account:
     return account
 
 
-def _begin_attempt(*, email: str, address: str | None) -> lockout.Attempt:
+def _begin_attempt(*, email: str, address: str | None, known_device: str = "") -> lockout.Attempt:
     try:
-        return lockout.begin_attempt(email=email, address=address)
+        return lockout.begin_attempt(email=email, address=address, known_device=known_device)
     except lockout.Locked as locked:
         log.info("attempt_refused", retry_after=locked.retry_after)
         raise ProblemError(
@@ -266,7 +300,7 @@ def _hashing() -> Iterator[float]:
         ProblemError: too_many_requests, if that was not enough.
     """
     try:
-        yield context.current_deadline().remaining() / 2
+        yield _wait()
     except passwords.HashingBusy:
         log.warning("hashing_busy")
         raise ProblemError(
@@ -276,3 +310,8 @@ def _hashing() -> Iterator[float]:
                 retry_after=HASHING_RETRY_AFTER,
             )
         ) from None
+
+
+def _wait() -> float:
+    """For how many seconds the request at hand may wait for its turn at hashing."""
+    return context.current_deadline().remaining() / 2

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django.apps import AppConfig
+from django.apps import AppConfig, apps
 
 
 class AuthConfig(AppConfig):
@@ -14,5 +14,8 @@ class AuthConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Registers the system checks."""
+        """Registers the system checks, and in the console what records the actions of staff."""
         from auth import checks  # noqa: F401
+
+        if apps.is_installed("django.contrib.auth"):
+            from auth import staff  # noqa: F401

@@ -10,6 +10,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, register
 
 from auth.passwords import PASSWORD_VALIDATORS
+from internal.tokens import KEY_SET_SECONDS
 
 HASHER = "auth.hashers.Argon2idHasher"
 
@@ -53,5 +54,20 @@ def key_encryption_key_is_there(app_configs: Sequence[AppConfig] | None, **kwarg
             "There is no key to encrypt signing keys with.",
             hint="Set KEY_ENCRYPTION_KEYS to id:base64 of 32 random bytes.",
             id="credentials.E003",
+        )
+    ]
+
+
+@register(Tags.security)
+def keys_are_published_before_they_sign(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """A new signing key is published for at least as long as a verifier may work with a key set that lacks it."""
+    if settings.SIGNING_KEY_PUBLISH_SECONDS >= KEY_SET_SECONDS:
+        return []
+    return [
+        Error(
+            f"Signing keys would sign after {settings.SIGNING_KEY_PUBLISH_SECONDS} s, but verifiers may not know them "
+            f"before {KEY_SET_SECONDS} s have passed.",
+            hint=f"Set SIGNING_KEY_PUBLISH_SECONDS to {KEY_SET_SECONDS} or more.",
+            id="credentials.E004",
         )
     ]

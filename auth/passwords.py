@@ -5,7 +5,6 @@ Settings import PASSWORD_VALIDATORS from here, so nothing in this module may nee
 
 from __future__ import annotations
 
-import os
 import threading
 import unicodedata
 from collections.abc import Iterator
@@ -14,13 +13,21 @@ from typing import Any, Final
 
 from django.contrib.auth import hashers, password_validation
 from django.core.exceptions import ValidationError
+from django.db import connections
 from zxcvbn import zxcvbn
 
 from auth.hashers import unmatchable_hash
 
 MIN_LENGTH: Final = 8
-MAX_LENGTH: Final = 72
+MAX_LENGTH: Final = 128
 LEAST_STRENGTH: Final = 3  # of zxcvbn's 0 to 4: "safely unguessable", more than 10**8 guesses
+
+# zxcvbn tries every combination of the letters that such characters may stand for: with twenty of them in one password
+# it works for seconds.
+JUDGED_LENGTH: Final = 72
+STRETCH_LENGTH: Final = 32
+STRETCH_SUBSTITUTES: Final = 10
+SUBSTITUTES: Final = frozenset("4@8({[<369!1|70$5+%2")
 
 PASSWORD_VALIDATORS: list[dict[str, Any]] = [
     {
@@ -31,14 +38,14 @@ PASSWORD_VALIDATORS: list[dict[str, Any]] = [
         "NAME": "django.contrib.auth.password_validation.MinimumLengthValidator",
         "OPTIONS": {"min_length": MIN_LENGTH},
     },
-    {"NAME": "auth.passwords.MaximumLengthValidator", "OPTIONS": {"max_length": MAX_LENGTH}},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
     {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
     {"NAME": "auth.passwords.StrengthValidator", "OPTIONS": {"least_strength": LEAST_STRENGTH}},
 ]
 
-# A hash takes 19 MiB and one core while it lasts; more at once would only take longer, each of them.
-PARALLEL_HASHES: Final = max(2, os.cpu_count() or 1)
+# A hash takes 19 MiB and one core while it lasts. The number does not follow that of the machine's cores: a container
+# may use few of them, and its memory limit is planned with workers x this x 19 MiB.
+PARALLEL_HASHES: Final = 2
 LONGEST_WAIT: Final = 2.0  # seconds for a turn, of the 3 s that a caller of the gateway waits for everything
 
 _turns = threading.BoundedSemaphore(PARALLEL_HASHES)
@@ -58,14 +65,18 @@ def validate(password: str, *, account: object) -> None:
     """Holds a new password against the rules.
 
     Args:
-        password: as the person typed it.
+        password: as the person typed it. Its length is that of the shorter of its forms, typed and normalised: a
+            letter that one keyboard sends as three code points is one character, and so is one that NFKC spells out.
         account: has the attributes `name` and `email`, which the password must not resemble.
 
     Raises:
         ValidationError: each of its errors has a message and a code.
     """
     candidate = normalised(password)
-    MaximumLengthValidator(MAX_LENGTH).validate(candidate)
+    if min(len(password), len(candidate)) > MAX_LENGTH:
+        raise ValidationError(
+            f"This password is too long. It must contain at most {MAX_LENGTH} characters.", code="password_too_long"
+        )
     password_validation.validate_password(candidate, account)  # type: ignore[arg-type]
 
 
@@ -91,37 +102,44 @@ def matches(password: str, password_hash: str | None, *, wait: float = LONGEST_W
         return hashers.check_password(normalised(password), password_hash or _NOBODYS_HASH)
 
 
+def renewed(password: str, password_hash: str, *, wait: float = LONGEST_WAIT) -> str | None:
+    """The hash to store from now on for a password that was right; None if the stored one will do.
+
+    A hash of other parameters than those in force is made anew, unless the hashing is busy: then the next sign-in will.
+    """
+    hasher = hashers.get_hasher()
+    if password_hash.startswith(f"{hasher.algorithm}$") and not hasher.must_update(password_hash):
+        return None
+    try:
+        return hash_password(password, wait=wait)
+    except HashingBusy:
+        return None
+
+
 @contextmanager
 def _turn(wait: float) -> Iterator[None]:
-    if not _turns.acquire(timeout=max(0.0, min(wait, LONGEST_WAIT))):
-        raise HashingBusy
+    if not _turns.acquire(blocking=False):
+        _release_connections()
+        if not _turns.acquire(timeout=max(0.0, min(wait, LONGEST_WAIT))):
+            raise HashingBusy
     try:
         yield
     finally:
         _turns.release()
 
 
-class MaximumLengthValidator:
-    """Refuses a password of more than `max_length` characters."""
-
-    def __init__(self, max_length: int = MAX_LENGTH) -> None:
-        self.max_length = max_length
-
-    def validate(self, password: str, user: object = None) -> None:
-        """Raises ValidationError with the code password_too_long."""
-        if len(password) > self.max_length:
-            raise ValidationError(
-                f"This password is too long. It must contain at most {self.max_length} characters.",
-                code="password_too_long",
-            )
-
-    def get_help_text(self) -> str:
-        """The rule, for a form."""
-        return f"Your password must contain at most {self.max_length} characters."
+def _release_connections() -> None:
+    """Gives this thread's database connection back to the pool: nobody keeps one from the others while waiting."""
+    for connection in connections.all(initialized_only=True):
+        if not connection.in_atomic_block:
+            connection.close()
 
 
 class StrengthValidator:
     """Refuses a password that zxcvbn could guess soon, and says how to better it.
+
+    It is judged in stretches that take zxcvbn some 100 ms at most: a password is as strong as its strongest stretch, at
+    least. The hints are those for the first one.
 
     Source: Wheeler, "zxcvbn: low-budget password strength estimation", USENIX Security 2016.
     """
@@ -133,10 +151,12 @@ class StrengthValidator:
         """Raises ValidationError with the code password_too_weak; its message has zxcvbn's hints."""
         about_the_person = [str(getattr(user, attribute, "") or "") for attribute in ("name", "email")]
         words = [word for text in about_the_person for word in (text, *text.replace("@", " ").split()) if word]
-        verdict = zxcvbn(password[:MAX_LENGTH], user_inputs=words)
-        if verdict["score"] >= self.least_strength:
-            return
-        feedback = verdict["feedback"]
+        feedback: dict[str, Any] = {}
+        for stretch in _stretches(password[:JUDGED_LENGTH]):
+            verdict = zxcvbn(stretch, user_inputs=words)
+            if verdict["score"] >= self.least_strength:
+                return
+            feedback = feedback or verdict["feedback"]
         warning = feedback["warning"].rstrip(".")
         hints = [f"{hint.rstrip('.')}." for hint in feedback["suggestions"]]
         reason = f"{warning}." if warning else "It is too easy to guess."
@@ -148,3 +168,15 @@ class StrengthValidator:
     def get_help_text(self) -> str:
         """The rule, for a form."""
         return "Your password must be hard to guess: several uncommon words are better than one with odd letters."
+
+
+def _stretches(password: str) -> Iterator[str]:
+    """Cuts where STRETCH_LENGTH is reached, or where one more substitute would be one too many."""
+    stretch, substitutes = "", frozenset[str]()
+    for character in password:
+        more = substitutes | (SUBSTITUTES & {character})
+        if len(stretch) == STRETCH_LENGTH or len(more) > STRETCH_SUBSTITUTES:
+            yield stretch
+            stretch, more = "", SUBSTITUTES & {character}
+        stretch, substitutes = stretch + character, more
+    yield stretch

@@ -12,6 +12,7 @@ from auth.models import Account
 
 # Longer than any password that could have been registered: not worth a hash.
 PASSWORD_INPUT_LENGTH = 1024
+KNOWN_DEVICE_LENGTH = 64
 
 
 def printable(text: str) -> None:
@@ -96,6 +97,7 @@ class SignInInput(OriginInput):
 
     email = TextField(max_length=emails.MAX_LENGTH)
     password = PasswordField()
+    known_device = TextField(required=False, allow_blank=True, max_length=KNOWN_DEVICE_LENGTH)
 
 
 class RefreshTokenInput(serializers.Serializer[Any]):

@@ -12,6 +12,7 @@ from typing import Final
 from uuid import UUID
 
 import structlog
+from django.conf import settings
 from django.db import router, transaction
 from django.utils import timezone
 
@@ -186,7 +187,7 @@ def _grant(session: Session, now: dt.datetime) -> contracts.TokenGrant:
         access_token=signing_keys.issue_access_token(account_id=session.account_id, session_id=session.id, now=now),
         refresh_token=base64.urlsafe_b64encode(secret).decode().rstrip("="),
         token_type="Bearer",  # noqa: S106
-        expires_in=int(signing_keys.ACCESS_TOKEN_LIFETIME.total_seconds()),
+        expires_in=settings.ACCESS_TOKEN_SECONDS,
         refresh_expires_in=int((session.expires_at - now).total_seconds()),
     )
 

@@ -16,8 +16,6 @@ from auth.authentication import LiveSessionAuthentication
 from auth.models import Session
 from internal.authentication import HasPrincipal, IsService, ServiceSignatureAuthentication
 
-JWKS_MAX_AGE = 60  # seconds
-
 
 class InternalView(APIView):
     """JSON in, JSON out, and nothing for a cache to keep."""
@@ -146,8 +144,8 @@ class Jwks(InternalView):
     """The public halves of the signing keys, for every role."""
 
     def get(self, request: Request) -> Response:
-        """The JWK Set."""
-        return Response(signing_keys.public_jwks(), headers={"Cache-Control": f"max-age={JWKS_MAX_AGE}"})
+        """The JWK Set. No cache may stand between auth and verifiers: theirs is counted in tokens.KEY_SET_SECONDS."""
+        return Response(signing_keys.public_jwks())
 
 
 class Status(InternalView):

@@ -56,7 +56,7 @@ if hasattr(_libc, "mallopt"):
 
 wsgi_app = "config.wsgi"
 proc_name = f"seawall-{_role}"
-worker_class = "gthread"
+worker_class = "internal.queueing.Worker"
 preload_app = True
 keepalive = 75  # seconds: longer than any caller of ours keeps an idle connection
 timeout = 30

@@ -15,6 +15,7 @@ from django.utils.safestring import SafeString
 
 from images import library
 from images.models import Image, Owner
+from internal.staff import image_removal
 
 if TYPE_CHECKING:  # Django's own class takes no type arguments at run time
     ModelAdmin = admin.ModelAdmin[Any]
@@ -109,7 +110,8 @@ class ImageAdmin(Records):
         return filesizeformat(image.size_bytes)
 
     def delete_model(self, request: HttpRequest, obj: Image) -> None:
-        """Removes the image as its owner would: record, bytes, and what the account keeps."""
+        """Removes the image as its owner would: record, bytes, and what the account keeps. Recorded by auth first."""
+        image_removal.send(sender=Image, request=request, account_id=obj.owner, image_id=obj.id)
         library.delete_image(obj.owner, obj.id)
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Image]) -> None:

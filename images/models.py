@@ -130,3 +130,16 @@ class Image(models.Model):
             avatar_path=avatar_path,
             card_path=card_path,
         )
+
+
+class SignatureNonce(models.Model):
+    """A signed call that was let in, so that it is let in once only (see internal.nonces)."""
+
+    nonce = models.UUIDField(primary_key=True, editable=False)
+    expires_at = models.DateTimeField(editable=False)
+
+    class Meta:
+        indexes = [models.Index(fields=["expires_at"], name="image_nonce_expiry")]
+
+    def __str__(self) -> str:
+        return str(self.nonce)

@@ -8,6 +8,7 @@ from uuid import UUID
 
 import structlog
 from django.conf import settings
+from django.utils.module_loading import import_string
 from rest_framework import exceptions
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.permissions import BasePermission
@@ -56,16 +57,17 @@ class BearerTokenAuthentication(BaseAuthentication):
 
 
 class ServiceSignatureAuthentication(BaseAuthentication):
-    """A call signed by another role; sets request.user to a ServicePrincipal.
+    """A call signed by another role, and let in once only; sets request.user to a ServicePrincipal.
 
+    The setting SIGNATURE_NONCES names the function `first_use(nonce, *, signed_at) -> bool` of the role that verifies.
     A JSON body is compared with the signed digest here. A view that reads its body as a stream sets
     `signs_stream = True` and compares itself, with `require_signed_digest`.
     """
 
     def authenticate(self, request: Request) -> tuple[ServicePrincipal, None]:
-        """Raises ProblemError for a call that is unsigned, altered or out of its time window."""
+        """Raises ProblemError for a call that is unsigned, altered, out of its time window or a replay."""
         try:
-            key_id = signing.verify(
+            signature = signing.verify(
                 settings.SERVICE_KEYS,
                 request.headers,
                 method=str(request.method),
@@ -77,7 +79,11 @@ class ServiceSignatureAuthentication(BaseAuthentication):
         view = request.parser_context["view"] if request.parser_context else None
         if not getattr(view, "signs_stream", False):
             require_signed_digest(request, hashlib.sha256(request._request.body).hexdigest())
-        return ServicePrincipal(key_id), None
+        first_use = import_string(settings.SIGNATURE_NONCES)
+        if not first_use(signature.nonce, signed_at=signature.time):
+            log.warning("service_signature_refused", reason="the call was let in before: it is a replay")
+            raise ProblemError(_invalid_signature())
+        return ServicePrincipal(signature.key_id), None
 
     def authenticate_header(self, request: Request) -> str:
         """What a 401 says in WWW-Authenticate."""

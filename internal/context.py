@@ -1,4 +1,4 @@
-"""What belongs to the request at hand and travels with it: its id, whose it is, and until when it must be answered."""
+"""What belongs to the request at hand and travels with it: its id, where it comes from, whose it is, its deadline."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ UPLOAD_DEADLINE = 14.5
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
 _request_id: ContextVar[str] = ContextVar("request_id", default="")
+_client_address: ContextVar[str] = ContextVar("client_address", default="")
+_wait: ContextVar[float] = ContextVar("wait", default=0.0)
 _deadline: ContextVar[Deadline | _Allowance | None] = ContextVar("deadline", default=None)
 _upload_deadline: ContextVar[Deadline | None] = ContextVar("upload_deadline", default=None)
 
@@ -60,6 +62,26 @@ def request_id() -> str:
     return _request_id.get()
 
 
+def client_address() -> str:
+    """The network address of the person behind the request at hand; empty outside of one, or if it is not known."""
+    return _client_address.get()
+
+
+def bind_client_address(address: str) -> None:
+    """Says where the request at hand comes from, for the audit record and for the roles that it leads to."""
+    _client_address.set(address)
+
+
+def wait() -> float:
+    """For how many seconds the request at hand waited for a thread, before anything of it was done."""
+    return _wait.get()
+
+
+def bind_wait(seconds: float) -> None:
+    """Says for how long the next request of this thread has waited."""
+    _wait.set(seconds)
+
+
 def begin_request(supplied_id: str | None) -> str:
     """Starts a request: takes over the caller's id if it is well-formed, else makes one; returns it."""
     well_formed = supplied_id is not None and _REQUEST_ID.fullmatch(supplied_id)
@@ -74,6 +96,8 @@ def end_request() -> None:
     """Forgets the request, so that nothing of it reaches the next one on this thread."""
     structlog.contextvars.clear_contextvars()
     _request_id.set("")
+    _client_address.set("")
+    _wait.set(0.0)
     _deadline.set(None)
 
 

@@ -10,6 +10,7 @@ def content_security_policy(*, images: str) -> dict[str, Any]:
     return {
         "DIRECTIVES": {
             "default-src": ["'none'"],
+            "object-src": ["'none'"],
             "script-src": ["'self'"],
             "style-src": ["'self'"],
             "font-src": ["'self'"],

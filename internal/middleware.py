@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 import time
 from collections.abc import Callable
@@ -14,10 +15,12 @@ from django.http import HttpRequest, HttpResponse
 from internal import context
 from internal.addresses import client_address
 from internal.problems import Problem, respond
-from internal.transport import DEADLINE_HEADER
+from internal.transport import CLIENT_ADDRESS_HEADER, DEADLINE_HEADER
 
 log = structlog.get_logger(__name__)
 
+LONGEST_WAIT = context.REQUEST_DEADLINE * 0.6  # seconds for a thread; longer than an absent database holds one (1 s)
+BUSY_RETRY_AFTER = 2  # seconds
 _MILLISECONDS = re.compile(r"[0-9]{1,6}")
 _WHOLE_NUMBER = re.compile(r"[0-9]{1,18}")
 
@@ -27,9 +30,10 @@ GetResponse = Callable[[HttpRequest], HttpResponse]
 class RequestContextMiddleware:
     """Gives each request its id, its deadline and its line in the log. Stands first: everything else may log.
 
-    The id comes from X-Request-ID where that is well-formed, and goes back in the answer. The deadline comes from the
-    calling role; the gateway (ACCEPTS_DEADLINE is not set there) gives its own. The log line has the route and not the
-    path: the path of a stored image is the key to it.
+    The id comes from X-Request-ID where that is well-formed, and goes back in the answer. The deadline and the client's
+    address come from the calling role; the gateway and the console (ACCEPTS_DEADLINE is not set there) give their own.
+    What the request waited for a thread counts, what its body took to arrive does not. The log line has the route and
+    not the path: the path of a stored image is the key to it.
     """
 
     def __init__(self, get_response: GetResponse) -> None:
@@ -40,6 +44,7 @@ class RequestContextMiddleware:
         """Answers the request inside its context."""
         started = time.monotonic()
         request_id = context.begin_request(request.headers.get("X-Request-ID"))
+        context.bind_client_address(self._client_address(request))
         try:
             with self._deadline(request):
                 response = self.get_response(request)
@@ -59,11 +64,19 @@ class RequestContextMiddleware:
         finally:
             context.end_request()
 
+    def _client_address(self, request: HttpRequest) -> str:
+        if not self.accepts_deadline:
+            return client_address(request)
+        try:
+            return str(ipaddress.ip_address(request.headers.get(CLIENT_ADDRESS_HEADER, "")))
+        except ValueError:
+            return ""
+
     def _deadline(self, request: HttpRequest) -> AbstractContextManager[object]:
         supplied = request.headers.get(DEADLINE_HEADER, "")
         if self.accepts_deadline and _MILLISECONDS.fullmatch(supplied):
-            return context.deadline_of(min(int(supplied) / 1000, context.UPLOAD_DEADLINE))
-        return context.allowance_of(context.REQUEST_DEADLINE)
+            return context.deadline_of(min(int(supplied) / 1000, context.UPLOAD_DEADLINE) - context.wait())
+        return context.allowance_of(context.REQUEST_DEADLINE - context.wait())
 
 
 class BodyLimitMiddleware:
@@ -92,6 +105,24 @@ class BodyLimitMiddleware:
             limit = _readable(settings.BODY_LIMIT)
             return Problem("payload_too_large", f"The request body is too large: at most {limit} are accepted.")
         return None
+
+
+class OverloadMiddleware:
+    """Refuses what waited so long for a thread that too little of its deadline is left.
+
+    In a flood the queue is then emptied as fast as it fills: who cannot be served hears so in time, and the others find
+    a thread. Stands where a page can be shown, in the role that people talk to.
+    """
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Answers 503, or passes the request on."""
+        if context.wait() <= LONGEST_WAIT:
+            return self.get_response(request)
+        detail = "Too many people want something at this moment. Please try again in a few seconds."
+        return respond(request, Problem("busy", detail, retry_after=BUSY_RETRY_AFTER))
 
 
 def _readable(size: int) -> str:

@@ -3,6 +3,10 @@
 The key set outlives an outage of auth: the last good one is kept in memory and, where JWKS_CACHE_FILE names a file,
 on disk, for processes that start during the outage. A token with an unknown key id leads to a new fetch, at a bounded
 rate.
+
+While auth can be reached, no token is judged by a key set that is older than KEY_SET_SECONDS. Two promises rest on
+that figure: a key that auth publishes is known to every verifier after that time, so that it may sign; and a key that
+auth withdraws, because it was stolen, is refused by every verifier after that time.
 Sources: RFC 7519 (JWT), RFC 7517 (JWK sets), RFC 8037 and RFC 9864 (Ed25519).
 """
 
@@ -29,7 +33,7 @@ from joserfc.errors import ExpiredTokenError, JoseError
 from joserfc.jwk import OKPKey
 from joserfc.util import urlsafe_b64decode
 
-from internal import problems
+from internal import context, problems
 from internal.errors import InvalidReply, ServiceError, Unavailable
 from internal.problems import Problem, ProblemError
 from internal.transport import Transport
@@ -37,9 +41,12 @@ from internal.transport import Transport
 log = structlog.get_logger(__name__)
 
 ALGORITHM = "Ed25519"
-FRESH_SECONDS = 60.0  # after that a key set is fetched anew, while the old one goes on serving
-REFETCH_SECONDS = 5.0  # at most one fetch in this time for key ids that are not known
+FRESH_SECONDS = 5.0  # after that a key set is fetched anew, while the old one goes on serving
+STALE_SECONDS = 10.0  # if nobody has tried for that long (no token came), the token that comes waits for the fetch
+FETCH_SECONDS = 1.0  # how long a fetch may take
+REFETCH_SECONDS = 2.0  # at most one fetch in this time for key ids that are not known
 RETRY_SECONDS = 1.0  # at most one fetch in this time while there is no key set at all
+KEY_SET_SECONDS = 15  # STALE_SECONDS and FETCH_SECONDS, and some for clocks and for what auth has yet to commit
 TOKEN_LIMIT = 4096  # characters
 
 KeySetDocument = dict[str, Any]
@@ -66,25 +73,31 @@ class JwksCache:
     def __init__(self, load: Callable[[], KeySetDocument], cache_file: Path | None = None) -> None:
         self._load = load
         self._cache_file = cache_file
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # held by the one that fetches
         self._keys: dict[str, OKPKey] = {}
-        self._fetched_at = float("-inf")
-        self._tried_at = float("-inf")
-        self._refreshing = False
+        self._as_of = float("-inf")  # when the fetch that brought the keys began
+        self._tried_at = float("-inf")  # when the last attempt ended
+        self._reached = False  # whether it brought a key set
 
     def key(self, key_id: str) -> OKPKey | None:
         """The key of that id; None if auth does not publish it.
 
         Raises:
-            Unavailable: no key set was ever had, and auth does not answer.
+            Unavailable: no key set was ever had, or the key is not known and auth cannot be asked about it.
         """
         if not self._keys:
             self._first_fetch()
         if key_id not in self._keys:
-            self._fetch_within(REFETCH_SECONDS)
-        elif time.monotonic() - self._fetched_at > FRESH_SECONDS:
-            self._refresh_in_background()
-        return self._keys.get(key_id)
+            self._fetch_unless_tried_within(REFETCH_SECONDS)
+        elif time.monotonic() - self._as_of > FRESH_SECONDS:
+            if time.monotonic() - self._tried_at > STALE_SECONDS:
+                self._fetch_unless_tried_within(STALE_SECONDS)
+            else:
+                self._refresh_in_background()
+        key = self._keys.get(key_id)
+        if key is None and not self._reached:
+            raise Unavailable("auth", "the key may be a new one, and auth cannot be asked")
+        return key
 
     def _first_fetch(self) -> None:
         with self._lock:
@@ -96,35 +109,40 @@ class JwksCache:
         if not self._keys:
             raise Unavailable("auth", "no key set could be had yet")
 
-    def _fetch_within(self, seconds: float) -> None:
+    def _fetch_unless_tried_within(self, seconds: float) -> None:
         with self._lock:
-            if time.monotonic() - self._tried_at >= seconds:
+            if time.monotonic() - self._tried_at > seconds:
                 self._fetch()
 
     def _refresh_in_background(self) -> None:
-        with self._lock:
-            if self._refreshing or time.monotonic() - self._tried_at < REFETCH_SECONDS:
-                return
-            self._refreshing = True
-        threading.Thread(target=self._refresh, name="jwks-refresh", daemon=True).start()
+        if time.monotonic() - self._tried_at <= FRESH_SECONDS or not self._lock.acquire(blocking=False):
+            return
+        try:
+            threading.Thread(target=self._refresh, name="jwks-refresh", daemon=True).start()
+        except BaseException:
+            self._lock.release()
+            raise
 
     def _refresh(self) -> None:
         try:
             self._fetch()
         finally:
-            self._refreshing = False
+            self._lock.release()
 
     def _fetch(self) -> None:
-        self._tried_at = time.monotonic()
+        """Replaces the key set if auth has one; the lock is held."""
+        began = time.monotonic()
         try:
             document = self._load()
             keys = _keys_in(document)
         except ServiceError as error:
+            self._reached = False
             log.warning("key_set_fetch_failed", reason=str(error), keys_kept=len(self._keys))
             return
+        finally:
+            self._tried_at = time.monotonic()
         changed = keys.keys() != self._keys.keys()
-        self._keys = keys
-        self._fetched_at = time.monotonic()
+        self._keys, self._as_of, self._reached = keys, began, True
         if changed:
             log.info("key_set_changed", key_ids=sorted(keys))
             self._write_cache_file(document)
@@ -163,7 +181,8 @@ def _keys_in(document: Any) -> dict[str, OKPKey]:
 
 
 def _fetch_from_auth(transport: Transport) -> KeySetDocument:
-    document = transport.call("jwks", "GET", "/internal/v1/jwks").json
+    with context.deadline_of(FETCH_SECONDS):
+        document = transport.call("jwks", "GET", "/internal/v1/jwks").json
     if not isinstance(document, dict):
         raise InvalidReply("auth", "the key set is not an object")
     return document
@@ -198,7 +217,7 @@ def verify(token: str) -> Claims:
 
     Raises:
         ProblemError: token_expired, or invalid_token for anything else that is wrong with it.
-        Unavailable: no key set could be had yet.
+        Unavailable: no key set could be had yet, or the token's key is not known and auth cannot be asked about it.
     """
     if len(token) > TOKEN_LIMIT:
         raise ProblemError(_invalid())

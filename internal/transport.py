@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 CONNECT_TIMEOUT = 0.25  # seconds
 IDLE_SECONDS = 30.0  # a connection that idled longer is not used again; servers keep theirs for 75 s
 REPLY_LIMIT = 2 * 1024 * 1024  # bytes of one answer
+CLIENT_ADDRESS_HEADER = "X-Client-Address"  # where the person is, as the gateway saw it; for the record only
 DEADLINE_HEADER = "X-Deadline-Ms"
 
 _io_deadline: ContextVar[Deadline | None] = ContextVar("io_deadline", default=None)
@@ -160,6 +161,8 @@ class Transport:
         content: bytes | Body = body or (b"" if payload is None else json.dumps(payload).encode())
         target = path + (f"?{urlencode(query)}" if query else "")
         headers = {"Accept": "application/json", "X-Request-ID": context.request_id()}
+        if address := context.client_address():
+            headers[CLIENT_ADDRESS_HEADER] = address
         if token is not None:
             headers["Authorization"] = f"Bearer {token}"
         if payload is not None:

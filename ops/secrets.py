@@ -36,6 +36,10 @@ GRACEFUL_SECONDS = 3
 
 TOKEN_ISSUER = TOKEN_AUDIENCE = "seawall"  # noqa: S105  (a name, not a secret)
 
+_TOKEN_TIMES = ("ACCESS_TOKEN_SECONDS", "SIGNING_KEY_PUBLISH_SECONDS", "SIGNING_KEY_DAYS")
+"""Variables of the person's own environment that auth, which issues tokens, and the console, whose commands rotate the
+keys, must both have or both not have."""
+
 
 class SecretsError(OperatorError):
     """The secrets of the state folder cannot be read. The message says what to do."""
@@ -112,6 +116,7 @@ def environments(state: State, stored: Secrets, ports: Ports, databases: Databas
     portal = f"http://{HOST}:{ports.application(GATEWAY)}"
     console = f"http://{HOST}:{ports.application(CONSOLE)}"
     tokens = {"TOKEN_ISSUER": TOKEN_ISSUER, "TOKEN_AUDIENCE": TOKEN_AUDIENCE}
+    token_times = {name: os.environ[name] for name in _TOKEN_TIMES if name in os.environ}
     of_role: dict[str, dict[str, str]] = {
         "gateway": {
             **tokens,
@@ -126,6 +131,7 @@ def environments(state: State, stored: Secrets, ports: Ports, databases: Databas
         },
         "auth": {
             **tokens,
+            **token_times,
             "DATABASE_URL": databases.auth,
             "SERVICE_KEYS": stored.service_keys,
             "KEY_ENCRYPTION_KEYS": stored.key_encryption_keys,
@@ -139,6 +145,7 @@ def environments(state: State, stored: Secrets, ports: Ports, databases: Databas
             "IMAGE_ROOT": str(state.images),
         },
         "console": {
+            **token_times,
             "AUTH_DATABASE_URL": databases.auth,
             "IMAGES_DATABASE_URL": databases.images,
             "KEY_ENCRYPTION_KEYS": stored.key_encryption_keys,

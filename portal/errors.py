@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import structlog
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
+from django.utils.cache import add_never_cache_headers
 
 from internal.context import request_id
 from internal.problems import Problem, problem_of, problem_response
@@ -70,7 +71,9 @@ def wants_json(request: HttpRequest) -> bool:
 
 def render_error(request: HttpRequest, page: ErrorPage, *, retry_after: int | None = None) -> HttpResponse:
     html = render_to_string("portal/errors/error.html", {"error": page, "request_id": request_id()}, request)
-    return with_retry_after(HttpResponse(html, status=page.status), retry_after)
+    response = HttpResponse(html, status=page.status)
+    add_never_cache_headers(response)  # some failures come from further out than PortalMiddleware
+    return with_retry_after(response, retry_after)
 
 
 def problem_page(request: HttpRequest, problem: Problem) -> HttpResponse:
@@ -157,4 +160,6 @@ def server_error(request: HttpRequest) -> HttpResponse:
     except Exception:
         log.exception("error_page_failed")
         text = f"{FAULT.title}. {FAULT.text}\n\nRequest {request_id()}\n"
-        return HttpResponse(text, status=500, content_type="text/plain; charset=utf-8")
+        response = HttpResponse(text, status=500, content_type="text/plain; charset=utf-8")
+        add_never_cache_headers(response)
+        return response

@@ -14,7 +14,7 @@ from django.utils.datastructures import MultiValueDict
 LONGEST_NAME = 100
 LONGEST_EMAIL = 254
 SHORTEST_PASSWORD = 8
-LONGEST_PASSWORD = 72
+LONGEST_PASSWORD = 1024  # code points as they are typed; how long a password may be, auth says
 ACCEPTED_IMAGES = "image/png,image/jpeg,image/webp,image/gif"
 IMAGE_HINT = "PNG, JPEG, WebP or GIF, up to 10 MB."
 

@@ -62,7 +62,7 @@ def main(arguments: list[str]) -> int:
             Path(folder).chmod(0o711)  # as root: PostgreSQL's own user passes through to its data
             if any(suite.database for lane in lanes for suite in lane):
                 surroundings.start_postgres()  # here, because it ends with the thread that started it
-            if any(suite.system for lane in lanes for suite in lane):
+            if any(suite.system and not suite.own_system for lane in lanes for suite in lane):
                 surroundings.start_system()
             threads = [
                 threading.Thread(target=_run_lane, args=(lane, missing, surroundings, options, outcomes), daemon=True)
@@ -95,7 +95,8 @@ def _run_lane(
             result = support.Result(ok=False, failed=1, output=str(error))
         outcome = Outcome(suite, result, time.monotonic() - started)
         outcomes.append(outcome)
-        text = outcome.line() if result.ok else f"{result.output}\n{outcome.line()}"
+        quiet = result.ok and "-s" not in options  # whoever asks pytest for the output wants to read it
+        text = outcome.line() if quiet else f"{result.output}\n{outcome.line()}"
         print(text, flush=True)
 
 

@@ -36,6 +36,7 @@ class Suite:
         settings: the role under whose settings its tests run, None for tests that use no Django of their own.
         database: whether it needs the PostgreSQL of the run.
         system: whether it needs the running system of the run: one `manage.py up`, shared by the suites of one lane.
+        own_system: whether that system is one of its own, which gets the suite's environment and ends with the suite.
         workers: parallel pytest processes.
         by_default: whether `make test` runs it without being asked.
     """
@@ -44,6 +45,7 @@ class Suite:
     settings: str | None = None
     database: bool = False
     system: bool = False
+    own_system: bool = False
     workers: int = 0
     tools: tuple[Tool, ...] = ()
     by_default: bool = True
@@ -67,6 +69,9 @@ CHECKS = Suite(
     ),
 )
 
+# The shortest times that the settings allow for tokens and for publishing a key; verifiers work as they always do.
+_SHORT_LIVES = (("ACCESS_TOKEN_SECONDS", "10"), ("SIGNING_KEY_PUBLISH_SECONDS", "15"))
+
 # Two lanes run at the same time, each in this order. The first one has the running system, which its suites share; the
 # last of them takes parts of the system down.
 SYSTEM_LANE = (
@@ -88,13 +93,26 @@ OTHER_LANE = (
     Suite("console", settings="console", database=True),
     Suite("ops"),
 )
+# Apart from `make test`. Most of them measure times and rates of a whole machine, and want it quiet; what can be shown
+# without that (limits, how keys follow each other, equal work for known and unknown people) `auth` and `internal` show.
 ON_DEMAND = (
+    Suite("rotation", system=True, own_system=True, by_default=False, environment=_SHORT_LIVES),
+    Suite("flood", system=True, by_default=False),
+    Suite("timing", system=True, by_default=False, environment=(("SEAWALL_TEST_TIMEOUT", "1800"),)),
     Suite(
         "fuzz-api",
         system=True,
         by_default=False,
         folder="fuzz_api",
         environment=(("SEAWALL_FUZZ_CASES", "20000"), ("SEAWALL_TEST_TIMEOUT", "3600")),
+    ),
+    Suite(
+        "rotation-default",
+        system=True,
+        own_system=True,
+        by_default=False,
+        folder="rotation",
+        environment=(("SEAWALL_TEST_TIMEOUT", "1800"),),
     ),
 )
 LANES = (SYSTEM_LANE, OTHER_LANE)

@@ -17,7 +17,7 @@ import time
 import urllib.error
 import urllib.request
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -103,11 +103,21 @@ class Surroundings(contextlib.AbstractContextManager["Surroundings"]):
         environment |= {"PYTHONDONTWRITEBYTECODE": "1"} | dict(suite.environment)
         if suite.settings:
             environment |= self._role_environment(suite)
-        if suite.system:
-            environment |= self._system_started().environment()
         if suite.commands:
             return self._run_commands(suite, environment)
-        return self._run_pytest(suite, environment, options)
+        with self._system_for(suite) as system:
+            if system is not None:
+                environment |= system.environment()
+            return self._run_pytest(suite, environment, options)
+
+    @contextlib.contextmanager
+    def _system_for(self, suite: Suite) -> Iterator[System | None]:
+        """The running system that a suite uses, if it does: the one that suites share, or its own."""
+        if suite.own_system:
+            with running_system(self.folder / f"{suite.name}-system", environment=dict(suite.environment)) as system:
+                yield system
+        else:
+            yield self._system_started() if suite.system else None
 
     def _run_pytest(self, suite: Suite, environment: dict[str, str], options: list[str]) -> Result:
         report = self.folder / f"{suite.name}.xml"
@@ -239,14 +249,18 @@ _NOWHERE = "postgres://nobody@127.0.0.1:1/nowhere"
 
 
 @contextlib.contextmanager
-def running_system(state: Path, *options: str) -> Iterator[System]:
-    """A `manage.py up` on free ports with a state folder of its own, Ready on entry and gone on exit."""
+def running_system(state: Path, *options: str, environment: Mapping[str, str] | None = None) -> Iterator[System]:
+    """A `manage.py up` on free ports with a state folder of its own, Ready on entry and gone on exit.
+
+    `environment` is added to that of this process.
+    """
     port_base = free_port_base()
     output = state.with_name(f"{state.name}-output.txt")
     with output.open("wb") as sink:
         process = subprocess.Popen(
             [sys.executable, "manage.py", "up", "--state", str(state), "--port-base", str(port_base), *options],
             cwd=PROJECT,
+            env=os.environ | dict(environment or {}),
             stdin=subprocess.DEVNULL,
             stdout=sink,
             stderr=subprocess.STDOUT,

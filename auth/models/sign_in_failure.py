@@ -19,6 +19,8 @@ class SignInFailureQuerySet(models.QuerySet["SignInFailure"]):
 class SignInFailure(models.Model):
     """How many sign-ins have failed lately: for an email address, from a network, or for both together.
 
+    `network` may also name, in the form "device <digest>", a device on which the person has signed in before.
+
     The email address is kept as a digest (auth.emails.email_digest), so that the table says nothing about people who
     have no account. Written by auth.lockout in single statements, which keep it exact.
     """
@@ -44,5 +46,6 @@ class SignInFailure(models.Model):
 
     @property
     def scope(self) -> str:
-        """What is counted: "account", "network", or "account and network"."""
-        return " and ".join(filter(None, [self.email_digest and "account", self.network and "network"]))
+        """What is counted: "account", "network", "account and network", or "account and device"."""
+        source = "device" if self.network.startswith("device ") else "network"
+        return " and ".join(filter(None, [self.email_digest and "account", self.network and source]))

@@ -1,4 +1,4 @@
-"""Signing keys."""
+"""Signing keys: which there are, and what each of them is good for. How they change: auth.key_rotation."""
 
 from __future__ import annotations
 
@@ -16,7 +16,11 @@ class SigningKeyQuerySet(models.QuerySet["SigningKey"]):
 
 
 class SigningKey(models.Model):
-    """A key pair that access tokens are signed with; the private half only as ciphertext (see auth.signing_keys)."""
+    """A key pair that access tokens are signed with.
+
+    The private half is there only as ciphertext (see auth.key_encryption), and only as long as the key signs or is yet
+    to sign: retiring and retired keys have none.
+    """
 
     class State(models.TextChoices):
         """The life of a key: published, then signing, then only verifying, then nothing."""
@@ -34,8 +38,8 @@ class SigningKey(models.Model):
     kid = models.CharField("key id", primary_key=True, max_length=64)
     algorithm = models.CharField(max_length=16, choices=Algorithm, default=Algorithm.ED25519)
     public_jwk = models.JSONField("public half")
-    private_half = models.BinaryField("encrypted private half")
-    encryption_key_id = models.CharField(max_length=64)
+    private_half = models.BinaryField("encrypted private half", blank=True)
+    encryption_key_id = models.CharField(max_length=64, blank=True)
     state = models.CharField(max_length=8, choices=State)
     created_at = models.DateTimeField(default=timezone.now)
     activated_at = models.DateTimeField(null=True, blank=True)
@@ -48,12 +52,18 @@ class SigningKey(models.Model):
         ordering = ["-created_at", "kid"]
         constraints = [
             models.UniqueConstraint(fields=["state"], condition=Q(state="active"), name="signing_key_one_active"),
+            models.UniqueConstraint(fields=["state"], condition=Q(state="next"), name="signing_key_one_next"),
             models.CheckConstraint(
                 condition=Q(state="next", activated_at=None, retiring_at=None, retired_at=None)
                 | Q(state="active", activated_at__isnull=False, retiring_at=None, retired_at=None)
                 | Q(state="retiring", activated_at__isnull=False, retiring_at__isnull=False, retired_at=None)
                 | Q(state="retired", retired_at__isnull=False),
                 name="signing_key_dates_fit_state",
+            ),
+            models.CheckConstraint(
+                condition=(Q(state__in=["next", "active"]) & ~Q(private_half=b"") & ~Q(encryption_key_id=""))
+                | Q(state__in=["retiring", "retired"], private_half=b"", encryption_key_id=""),
+                name="signing_key_private_half_fits_state",
             ),
         ]
 

@@ -3,6 +3,7 @@
 from auth.passwords import PASSWORD_VALIDATORS
 from config.settings._postgres import pooled
 from config.settings._rest import REST_FRAMEWORK as REST_FRAMEWORK
+from config.settings._token_times import token_times
 from config.settings.base import *  # noqa: F403
 from config.settings.base import INSTALLED_APPS, env
 
@@ -17,7 +18,9 @@ DATABASES = {
     )
 }
 SERVICE_KEYS = env.named_keys("SERVICE_KEYS")
+SIGNATURE_NONCES = "auth.nonces.first_use"
 KEY_ENCRYPTION_KEYS = env.named_keys("KEY_ENCRYPTION_KEYS")
+ACCESS_TOKEN_SECONDS, SIGNING_KEY_PUBLISH_SECONDS, SIGNING_KEY_DAYS = token_times(env)
 TOKEN_ISSUER = env.str("TOKEN_ISSUER", "seawall")
 TOKEN_AUDIENCE = env.str("TOKEN_AUDIENCE", "seawall")
 TOKEN_KEY_SET = "auth.signing_keys.PublishedKeys"  # noqa: S105 - the name of a class

@@ -3,6 +3,7 @@
 from auth.passwords import PASSWORD_VALIDATORS
 from config.settings._image_store import image_store
 from config.settings._postgres import direct
+from config.settings._token_times import token_times
 from config.settings.base import *  # noqa: F403
 from config.settings.base import INSTALLED_APPS, env
 from internal.headers import content_security_policy, permissions_policy
@@ -27,8 +28,12 @@ DATABASES = {
 }
 DATABASE_ROUTERS = ["config.routers.ImagesDatabaseRouter"]
 KEY_ENCRYPTION_KEYS = env.named_keys("KEY_ENCRYPTION_KEYS")
+ACCESS_TOKEN_SECONDS, SIGNING_KEY_PUBLISH_SECONDS, SIGNING_KEY_DAYS = token_times(env)
 IMAGE_ROOT = env.str("IMAGE_ROOT")
 UPLOADS_URL = env.base_url("UPLOADS_URL")
+
+# How long `manage.py audit prune` keeps audit events; the database itself holds on to 30 days.
+AUDIT_RETENTION_DAYS = env.whole("AUDIT_RETENTION_DAYS", "365", at_least=30, at_most=36_500)
 
 # Staff and the people of the portal are hashed alike.
 PASSWORD_HASHERS = ["auth.hashers.Argon2idHasher"]

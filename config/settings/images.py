@@ -17,6 +17,7 @@ DATABASES = {
     )
 }
 SERVICE_KEYS = env.named_keys("SERVICE_KEYS")
+SIGNATURE_NONCES = "images.nonces.first_use"
 AUTH_URL = env.service_url("AUTH_URL")
 TOKEN_ISSUER = env.str("TOKEN_ISSUER", "seawall")
 TOKEN_AUDIENCE = env.str("TOKEN_AUDIENCE", "seawall")

@@ -20,9 +20,15 @@ class AuthClient:
         reply = self.transport.call("register", "POST", "/internal/v1/accounts", signed=True, payload=payload)
         return Account.from_json(reply.json)
 
-    def sign_in(self, *, email: str, password: str, device: str, address: str) -> TokenGrant:
-        """Starts a session. Rejected: invalid_credentials, account_locked, too_many_requests."""
+    def sign_in(self, *, email: str, password: str, device: str, address: str, known_device: str = "") -> TokenGrant:
+        """Starts a session. Rejected: invalid_credentials, account_locked, too_many_requests.
+
+        `known_device` names the device, if the caller has made sure that this person has signed in on it before: what
+        strangers have tried does not count there. Empty otherwise.
+        """
         payload = {"email": email, "password": password, "device": device, "address": address}
+        if known_device:
+            payload["known_device"] = known_device
         reply = self.transport.call("sign_in", "POST", "/internal/v1/sessions", signed=True, payload=payload)
         return TokenGrant.from_json(reply.json)
 

@@ -12,7 +12,7 @@ from internal.addresses import client_address
 from internal.contracts import StoredImage, TokenGrant
 from internal.errors import ServiceError
 from internal.problems import Problem, ProblemError
-from portal import sessions
+from portal import known_devices, sessions
 from portal.access import PersonalRequest, PortalRequest, deadline_for, next_address, signed_in_only
 from portal.devices import device_of
 from portal.forms import PortalForm, RegistrationForm, SignInForm
@@ -66,8 +66,8 @@ def _register(request: PortalRequest, form: RegistrationForm) -> HttpResponse:
     messages.success(request, f"Welcome, {registration.account.name}. Your account is ready.")
     if missing:
         messages.warning(request, _missing_image(missing), extra_tags=MISSING_IMAGE)
-        return redirect("portal:profile")
-    return redirect("portal:images")
+    onward = redirect("portal:profile" if missing else "portal:images")
+    return known_devices.remember(request, onward, form.cleaned_data["email"])
 
 
 def _missing_image(problem: Problem) -> str:
@@ -98,7 +98,7 @@ def sign_in(request: PortalRequest) -> HttpResponse:
         explain_on(form, error, sentence=sentence, if_open=f"{sentence} Please try again in a moment.")
         return _form_again(request, "portal/sign_in.html", form, next=wanted)
     sessions.start(request, grant, snapshot)
-    return redirect(wanted)
+    return known_devices.remember(request, redirect(wanted), form.cleaned_data["email"])
 
 
 @require_POST
@@ -141,6 +141,7 @@ def _open_session(request: PortalRequest, form: PortalForm) -> TokenGrant:
         password=form.cleaned_data["password"],
         device=device_of(request),
         address=client_address(request),
+        known_device=known_devices.known_device(request, form.cleaned_data["email"]),
     )
 
 

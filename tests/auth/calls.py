@@ -56,9 +56,12 @@ def register(*, name: str = "Ada Lovelace", email: str = EMAIL, password: str = 
     return json.loads(response.content)
 
 
-def try_sign_in(*, email: str = EMAIL, password: str = PASSWORD, address: str = ADDRESS) -> HttpResponse:
+def try_sign_in(
+    *, email: str = EMAIL, password: str = PASSWORD, address: str = ADDRESS, known_device: str = ""
+) -> HttpResponse:
     """An attempt to sign in."""
-    return signed("sessions", {"email": email, "password": password, "device": DEVICE, "address": address})
+    payload = {"email": email, "password": password, "device": DEVICE, "address": address}
+    return signed("sessions", payload | ({"known_device": known_device} if known_device else {}))
 
 
 def sign_in(**kwargs: Any) -> dict[str, Any]:

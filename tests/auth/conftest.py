@@ -7,6 +7,9 @@ from typing import Any
 import pytest
 
 from tests.auth import calls
+from tests.flushing import django_db_setup
+
+__all__ = ["django_db_setup"]
 
 
 @pytest.fixture

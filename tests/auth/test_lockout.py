@@ -146,9 +146,84 @@ def test_the_counters_do_not_know_the_email_address(account: dict[str, Any]) -> 
     assert "ada" not in str(list(SignInFailure.objects.values())).lower()
 
 
+KNOWN = "0123456789abcdef"
+
+
+def test_strangers_at_the_same_network_do_not_lock_the_person_out_of_a_known_device(
+    account: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lockout, "LIMIT_NETWORK", 15)
+    fail(10)
+    fail(20, email="somebody@example.org")
+
+    assert calls.try_sign_in().status_code == 429
+    assert calls.try_sign_in(known_device=KNOWN).status_code == 200
+
+
+def test_strangers_everywhere_do_not_lock_the_person_out_of_a_known_device(
+    account: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lockout, "LIMIT_ACCOUNT", 5)
+    for number in range(7):
+        fail(1, address=f"198.51.100.{number}")
+
+    assert calls.try_sign_in(address="203.0.113.1").status_code == 429
+    assert calls.try_sign_in(address="203.0.113.1", known_device=KNOWN).status_code == 200
+
+
+def test_a_known_device_has_a_limit_of_its_own_that_moves_no_other_counter(account: dict[str, Any]) -> None:
+    assert fail(12, known_device=KNOWN) == [401] * 10 + [429] * 2
+
+    [counter] = SignInFailure.objects.all()
+    assert (counter.failures, counter.scope, KNOWN in counter.network) == (10, "account and device", False)
+    assert calls.try_sign_in(known_device=KNOWN).status_code == 429
+    assert calls.try_sign_in(known_device="another").status_code == 200
+    assert calls.try_sign_in().status_code == 200
+
+
+def test_a_success_on_a_known_device_forgets_its_failures(account: dict[str, Any]) -> None:
+    fail(9, known_device=KNOWN)
+    assert calls.try_sign_in(known_device=KNOWN).status_code == 200
+
+    assert not SignInFailure.objects.exists()
+
+
+def test_an_address_in_its_ipv6_form_is_the_same_place(grant: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lockout, "LIMIT_ACCOUNT", 3)
+    for number in range(4):
+        fail(1, address=f"198.51.100.{number}")
+
+    assert calls.try_sign_in(address=f"::ffff:{calls.ADDRESS}").status_code == 200
+
+
+def test_a_place_is_known_by_its_network_of_ipv6(account: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    calls.sign_in(address="2001:db8:1:2::1")
+    monkeypatch.setattr(lockout, "LIMIT_ACCOUNT", 3)
+    for number in range(4):
+        fail(1, address=f"198.51.100.{number}")
+
+    assert calls.try_sign_in(address="2001:db8:1:3::1").status_code == 429
+    assert calls.try_sign_in(address="2001:db8:1:2:aaaa::9").status_code == 200
+
+
+def test_an_abandoned_attempt_takes_back_the_lock_that_it_caused(account: dict[str, Any]) -> None:
+    fail(9)
+    attempt = lockout.begin_attempt(email=calls.EMAIL, address=calls.ADDRESS)
+    assert attempt.locks
+
+    lockout.abandon(attempt)
+
+    assert sorted(SignInFailure.objects.values_list("failures", "locked_until")) == [(9, None)] * 3
+    assert calls.try_sign_in().status_code == 200
+
+
 @pytest.mark.django_db(transaction=True)
-def test_parallel_wrong_passwords_never_get_more_tested_than_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("spread", ["one address", "an address each", "a known device"])
+def test_parallel_wrong_passwords_never_get_more_tested_than_the_limit(
+    monkeypatch: pytest.MonkeyPatch, spread: str
+) -> None:
     calls.register()
+    monkeypatch.setattr(lockout, "LIMIT_ACCOUNT", 10 if spread == "an address each" else 100)
     tested: list[str] = []
     statuses: list[int] = []
 
@@ -159,14 +234,20 @@ def test_parallel_wrong_passwords_never_get_more_tested_than_the_limit(monkeypat
     monkeypatch.setattr(passwords, "matches", slow_and_wrong)
     ready = threading.Barrier(20)
 
-    def attack() -> None:
+    def attack(number: int) -> None:
         try:
             ready.wait()
-            statuses.extend(calls.try_sign_in(password="wrong").status_code for _ in range(3))
+            for again in range(10):
+                origin: dict[str, Any] = {}
+                if spread == "an address each":
+                    origin = {"address": f"198.51.{number}.{again}"}
+                elif spread == "a known device":
+                    origin = {"known_device": KNOWN}
+                statuses.append(calls.try_sign_in(password="wrong", **origin).status_code)
         finally:
             connection.close()
 
-    threads = [threading.Thread(target=attack) for _ in range(20)]
+    threads = [threading.Thread(target=attack, args=[number]) for number in range(20)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -175,4 +256,5 @@ def test_parallel_wrong_passwords_never_get_more_tested_than_the_limit(monkeypat
     assert len(tested) == lockout.LIMIT_ACCOUNT_AND_NETWORK
     assert sorted(set(statuses)) in ([401, 429], [401, 429, 503])
     assert statuses.count(401) == lockout.LIMIT_ACCOUNT_AND_NETWORK
-    assert sorted(SignInFailure.objects.values_list("failures", flat=True)) == [10, 10, 10]
+    exact = SignInFailure.objects.exclude(network__startswith="198.51.").values_list("failures", flat=True)
+    assert list(exact) == {"one address": [10] * 3, "an address each": [10], "a known device": [10]}[spread]

@@ -44,6 +44,24 @@ def test_a_very_long_input_is_refused_at_once() -> None:
     assert time.perf_counter() - started < 0.5
 
 
+def test_no_password_keeps_zxcvbn_busy_for_long() -> None:
+    worst = ("4@8({[<3€69&#!1/|0$5+7%2" * 10)[: passwords.MAX_LENGTH]
+    started = time.process_time()
+
+    passwords.StrengthValidator(least_strength=5 - 1).validate(worst, ADA)
+    with pytest.raises(ValidationError):
+        passwords.StrengthValidator(least_strength=5).validate(worst, ADA)
+
+    assert time.process_time() - started < 0.5
+
+
+def test_a_long_password_is_as_strong_as_its_strongest_stretch() -> None:
+    passwords.StrengthValidator().validate("a" * 40 + "kV9wqz-TjLpxRb mGhYd", ADA)
+
+    with pytest.raises(ValidationError):
+        passwords.StrengthValidator().validate("a" * 60, ADA)
+
+
 def test_a_hash_matches_its_password_and_no_other() -> None:
     password_hash = passwords.hash_password("lantern-orchid-mosaic")
 

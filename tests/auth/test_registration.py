@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import json
 import threading
+import unicodedata
+from types import SimpleNamespace
 
 import pytest
+from django.core.exceptions import ValidationError
 from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
+from auth import passwords
 from auth.models import Account, AuditEvent
 from tests.auth import calls
 
 pytestmark = pytest.mark.django_db
+
+ADA = SimpleNamespace(name="Ada Lovelace", email="ada@example.org")
+PHRASE = "kV9wqz-TjLpxRb mGhYdNc_fSuEo,tZaPlW!" * 4
 
 
 def test_registration_answers_with_the_account_and_keeps_no_password() -> None:
@@ -74,7 +82,7 @@ def test_parallel_registrations_of_one_address_make_one_account() -> None:
     ("password", "codes"),
     [
         ("Qx7#fuv", ["password_too_short", "password_too_weak"]),
-        ("x" * 73, ["password_too_long"]),
+        ("x" * 129, ["password_too_long"]),
         ("password", ["password_too_common", "password_too_weak"]),
         ("73950184629", ["password_entirely_numeric"]),
         ("ada.lovelace@example", ["password_too_similar"]),
@@ -94,6 +102,50 @@ def test_a_password_of_72_characters_is_accepted_and_works_in_its_other_unicode_
     calls.register(password=composed)
 
     assert calls.try_sign_in(password=composed.replace("ü", "u\u0308").replace("é", "e\u0301")).status_code == 200
+
+
+@pytest.mark.parametrize("length", [*range(9, 73), 100, 127, 128])
+def test_every_length_up_to_128_is_accepted(length: int) -> None:
+    passwords.validate(PHRASE[:length], account=ADA)
+
+
+def test_129_characters_are_too_many() -> None:
+    with pytest.raises(ValidationError):
+        passwords.validate(PHRASE[:129], account=ADA)
+
+
+@pytest.mark.parametrize("letter", ["\N{LATIN SMALL LETTER O WITH CIRCUMFLEX AND DOT BELOW}", "\N{SQUARE KG}"])
+def test_72_characters_are_72_in_every_unicode_form(letter: str) -> None:
+    typed = "".join(
+        part + letter * 3 for part in ("kv9wqz", "tjlpxr", "bmghyd", "ncfsue", "otzapl", "wquvex", "yxcbnm", "qa")
+    )
+    assert len(typed) <= 72
+
+    for form in ("NFC", "NFD", "NFKC", "NFKD"):
+        passwords.validate(unicodedata.normalize(form, typed), account=ADA)
+
+
+def test_a_password_is_the_same_in_every_unicode_form_at_registration_sign_in_and_change() -> None:
+    first, second = "Zürich-Straßenbahn-ﬁre-41", "Gürtel-Übergang-ﬂow-77"
+    forms = [lambda text, form=form: unicodedata.normalize(form, text) for form in ("NFC", "NFD", "NFKC", "NFKD")]
+    calls.register(password=forms[1](first))
+    tokens = [calls.sign_in(password=form(first))["access_token"] for form in forms]
+
+    change = {"current_password": forms[3](first), "new_password": forms[1](second)}
+    assert calls.personal("POST", "account/password", tokens[0], change).status_code == 204
+    assert [calls.try_sign_in(password=form(second)).status_code for form in forms] == [200] * 4
+
+
+def test_a_taken_address_costs_the_same_statements_and_leaves_an_event(account: dict[str, str]) -> None:
+    counted = []
+    for email in ("new@example.org", calls.EMAIL):
+        with CaptureQueriesContext(connection) as captured:
+            calls.signed("accounts", {"name": "Eve", "email": email, "password": calls.OTHER_PASSWORD})
+        counted.append([query["sql"].split()[0:3] for query in captured if "SAVEPOINT" not in query["sql"]])
+
+    assert counted[0] == counted[1]
+    event = AuditEvent.objects.get(what="registration_refused")
+    assert (event.account_id, event.details) == (None, {})
 
 
 def test_nobody_registers_without_a_signature() -> None:

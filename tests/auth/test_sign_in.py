@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import re
 import threading
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from auth import passwords
+from auth.hashers import Argon2idHasher
 from auth.models import Account, AuditEvent, RefreshToken, Session
 from internal import tokens
 from tests.auth import calls
@@ -134,7 +138,9 @@ def test_an_attempt_that_was_never_tested_is_not_counted(
 def test_a_password_that_changes_during_the_hash_signs_nobody_in(
     account: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def changed_meanwhile(*args: object, **kwargs: object) -> bool:
+    def changed_meanwhile(password: str, password_hash: str, **kwargs: object) -> bool:
+        if password_hash == "another":
+            return False
         Account.objects.update(password_hash="another")
         return True
 
@@ -142,3 +148,107 @@ def test_a_password_that_changes_during_the_hash_signs_nobody_in(
 
     assert calls.problem(calls.try_sign_in())[:2] == (401, "invalid_credentials")
     assert not Session.objects.exists()
+
+
+def weaker(password: str) -> str:
+    """A hash with the parameters of another time."""
+    hasher = Argon2idHasher()
+    hasher.memory_cost, hasher.time_cost = 1024, 1
+    return hasher.encode(password, hasher.salt())
+
+
+def test_a_hash_of_other_parameters_is_renewed_by_a_sign_in_and_no_other_is(account: dict[str, str]) -> None:
+    Account.objects.update(password_hash=weaker(calls.PASSWORD))
+
+    assert calls.try_sign_in(password="wrong").status_code == 401
+    assert Account.objects.get().password_hash.startswith("argon2$argon2id$v=19$m=1024,t=1,p=1$")
+    calls.sign_in()
+    renewed = Account.objects.get().password_hash
+    assert renewed.startswith("argon2$argon2id$v=19$m=19456,t=2,p=1$")
+    calls.sign_in()
+    assert Account.objects.get().password_hash == renewed
+
+
+def test_no_time_to_renew_a_hash_loses_no_sign_in(account: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    stored = weaker(calls.PASSWORD)
+    Account.objects.update(password_hash=stored)
+
+    def busy(password: str, **kwargs: object) -> str:
+        raise passwords.HashingBusy
+
+    monkeypatch.setattr(passwords, "hash_password", busy)
+
+    assert calls.try_sign_in().status_code == 200
+    assert Account.objects.get().password_hash == stored
+
+
+@pytest.mark.django_db(transaction=True)
+def test_parallel_sign_ins_that_renew_a_hash_all_succeed_and_a_change_of_password_with_them() -> None:
+    calls.register()
+    token = calls.sign_in()["access_token"]
+    Account.objects.update(password_hash=weaker(calls.PASSWORD))
+    statuses: list[int] = []
+    ready = threading.Barrier(4)
+
+    def sign_in() -> None:
+        try:
+            ready.wait()
+            statuses.append(calls.try_sign_in().status_code)
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=sign_in) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert statuses == [200] * 4
+    assert calls.personal("GET", "account", token).status_code == 200
+
+
+def test_a_change_of_password_survives_a_renewal_of_the_hash_at_that_moment(
+    grant: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = passwords.hash_password
+
+    def renewed_meanwhile(password: str, **kwargs: float) -> str:
+        monkeypatch.setattr(passwords, "hash_password", real)
+        Account.objects.update(password_hash=real(calls.PASSWORD))
+        return real(password, **kwargs)
+
+    monkeypatch.setattr(passwords, "hash_password", renewed_meanwhile)
+    change = {"current_password": calls.PASSWORD, "new_password": calls.OTHER_PASSWORD}
+
+    assert calls.personal("POST", "account/password", grant["access_token"], change).status_code == 204
+    assert calls.try_sign_in(password=calls.OTHER_PASSWORD).status_code == 200
+
+
+def statements_of(*, email: str, password: str) -> list[str]:
+    """The SQL of one failed attempt from a new address, without its values."""
+    with CaptureQueriesContext(connection) as captured:
+        assert calls.try_sign_in(email=email, password=password, address="203.0.113.77").status_code == 401
+    return [re.sub(r"'[^']*'|\"s\d+_x\d+\"|\b\d[\d.]*|NULL", "?", query["sql"]) for query in captured]
+
+
+def test_an_unknown_address_costs_the_same_statements_as_a_wrong_password(grant: dict[str, str]) -> None:
+    wrong = statements_of(email=calls.EMAIL, password="wrong")
+    nobody = statements_of(email="nobody.lovelace@example.org", password="wrong")
+
+    assert len(wrong) >= 5
+    assert [sql.split()[0:3] for sql in nobody] == [sql.split()[0:3] for sql in wrong]
+
+
+def test_whoever_waits_for_a_hash_keeps_no_connection_from_others(
+    account: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    released: list[bool] = []
+    monkeypatch.setattr(passwords, "_release_connections", lambda: released.append(True))
+    monkeypatch.setattr(passwords, "_turns", threading.BoundedSemaphore(1))
+    monkeypatch.setattr(passwords, "LONGEST_WAIT", 0.01)
+
+    calls.sign_in()
+    assert released == []
+    with passwords._turn(1):
+        assert calls.try_sign_in().status_code == 429
+    assert released == [True]

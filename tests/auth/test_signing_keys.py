@@ -14,7 +14,8 @@ from django.utils import timezone
 from joserfc import jws, jwt
 from joserfc.jwk import OKPKey
 
-from auth import signing_keys
+from auth import key_encryption, key_rotation, signing_keys
+from auth.key_encryption import UndecryptableKey
 from auth.models import AuditEvent, SigningKey
 from internal.keys import NamedKey
 from tests.auth import calls
@@ -28,7 +29,7 @@ def test_the_key_set_publishes_the_public_half_of_a_key_that_is_made_on_demand()
     key = SigningKey.objects.get()
     jwk = OKPKey.import_key(key.public_jwk)
     assert response.status_code == 200
-    assert response["Cache-Control"] == "max-age=60"
+    assert response["Cache-Control"] == "no-store"
     assert json.loads(response.content) == {
         "keys": [
             {
@@ -53,10 +54,12 @@ def test_next_active_and_retiring_keys_are_published_and_retired_ones_are_not() 
         ("retiring", {"activated_at": now, "retiring_at": now}),
         ("retired", {"activated_at": now, "retiring_at": now, "retired_at": now}),
     ]:
-        key = signing_keys._generate()
+        key = signing_keys.generate()
         key.state = SigningKey.State(state)
         for name, date in dates.items():
             setattr(key, name, date)
+        if dates:
+            key_encryption.erase(key)
         key.save()
         if state != "retired":
             published.add(key.kid)
@@ -79,7 +82,7 @@ def test_an_access_token_says_whose_it_is_and_which_key_signed_it(grant: dict[st
 
 def test_a_token_of_a_retired_key_is_refused_at_once(grant: dict[str, Any]) -> None:
     now = timezone.now()
-    SigningKey.objects.update(state="retired", retiring_at=now, retired_at=now)
+    SigningKey.objects.update(state="retired", retiring_at=now, retired_at=now, private_half=b"", encryption_key_id="")
 
     response = calls.personal("GET", "account", grant["access_token"])
 
@@ -104,14 +107,14 @@ def test_a_forged_token_is_refused(grant: dict[str, Any]) -> None:
 
 def test_the_private_half_is_stored_encrypted_and_bound_to_its_key_id() -> None:
     first = signing_keys.ensure_active()
-    second = signing_keys._generate()
-    secret = signing_keys._decrypt(first)["d"]
+    second = signing_keys.generate()
+    secret = key_encryption.decrypt(first)["d"]
 
     assert secret.encode() not in bytes(first.private_half)
     assert base64.urlsafe_b64decode(secret + "=") not in bytes(first.private_half)
     first.private_half = second.private_half
-    with pytest.raises(signing_keys.UndecryptableKey):
-        signing_keys._decrypt(first)
+    with pytest.raises(UndecryptableKey):
+        key_encryption.decrypt(first)
 
 
 def test_several_encryption_keys_are_accepted_and_the_first_one_encrypts(settings: Any) -> None:
@@ -119,21 +122,34 @@ def test_several_encryption_keys_are_accepted_and_the_first_one_encrypts(setting
     old = settings.KEY_ENCRYPTION_KEYS[0]
     settings.KEY_ENCRYPTION_KEYS = (NamedKey("newer", b"n" * 32), old)
 
-    assert signing_keys._generate().encryption_key_id == "newer"
-    assert signing_keys._decrypt(key)["kty"] == "OKP"
+    assert signing_keys.generate().encryption_key_id == "newer"
+    assert key_encryption.decrypt(key)["kty"] == "OKP"
 
     settings.KEY_ENCRYPTION_KEYS = (NamedKey("newer", b"n" * 32),)
-    with pytest.raises(signing_keys.UndecryptableKey, match="KEY_ENCRYPTION_KEYS lacks"):
-        signing_keys._decrypt(key)
+    with pytest.raises(UndecryptableKey, match="KEY_ENCRYPTION_KEYS lacks"):
+        key_encryption.decrypt(key)
 
 
-def test_the_database_allows_one_active_key() -> None:
-    signing_keys.ensure_active()
-    second = signing_keys._generate()
+def test_the_database_allows_one_active_and_one_next_key() -> None:
+    key_rotation.maintain()
+    second = signing_keys.generate()
+
     second.state, second.activated_at = SigningKey.State.ACTIVE, timezone.now()
-
     with pytest.raises(IntegrityError, match="signing_key_one_active"), transaction.atomic():
         second.save()
+    second.state, second.activated_at = SigningKey.State.NEXT, None
+    with pytest.raises(IntegrityError, match="signing_key_one_next"), transaction.atomic():
+        second.save()
+
+
+def test_the_database_allows_private_halves_only_where_keys_sign() -> None:
+    key_rotation.maintain()
+
+    with pytest.raises(IntegrityError, match="private_half_fits_state"), transaction.atomic():
+        SigningKey.objects.filter(state="active").update(state="retiring", retiring_at=timezone.now())
+    for empty in ({"private_half": b""}, {"encryption_key_id": ""}):
+        with pytest.raises(IntegrityError, match="private_half_fits_state"), transaction.atomic():
+            SigningKey.objects.filter(state="next").update(**empty)
 
 
 @pytest.mark.django_db(transaction=True)

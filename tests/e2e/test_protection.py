@@ -22,7 +22,7 @@ def test_cookies_are_out_of_reach_for_scripts_and_other_sites(member: Visitor) -
 
     cookies = {cookie["name"]: (cookie["httpOnly"], cookie["sameSite"]) for cookie in member.context.cookies()}
 
-    assert cookies.keys() == {"seawall-sign-in", "seawall", "csrf"}
+    assert cookies.keys() == {"seawall-sign-in", "seawall", "csrf", "device"}
     assert set(cookies.values()) == {(True, "Lax")}
     assert member.page.evaluate("document.cookie") == ""
     assert member.page.evaluate("[localStorage.length, sessionStorage.length]") == [0, 0]

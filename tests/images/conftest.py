@@ -58,10 +58,15 @@ class Person:
         return self.client.post(f"/internal/v1/images{query}", data=data, content_type=BODY_TYPE)
 
 
+def signature_of(path: str, data: bytes) -> dict[str, str]:
+    """The headers with which the gateway signs a POST."""
+    digest = hashlib.sha256(data).hexdigest()
+    return signing.sign(django_settings.SERVICE_KEYS, method="POST", path=path, body_digest=digest)
+
+
 def signed_post(path: str, data: bytes, *, signed_data: bytes | None = None) -> Any:
     """The answer to a call of the gateway, signed over `signed_data` in place of the body if that is given."""
-    digest = hashlib.sha256(data if signed_data is None else signed_data).hexdigest()
-    headers = signing.sign(django_settings.SERVICE_KEYS, method="POST", path=path, body_digest=digest)
+    headers = signature_of(path, data if signed_data is None else signed_data)
     return APIClient().post(path, data=data, content_type=BODY_TYPE, headers=headers)
 
 

@@ -10,7 +10,7 @@ from django.db import OperationalError, connection
 from rest_framework.test import APIClient
 
 from images.models import Image
-from tests.images.conftest import BODY_TYPE, Person, access_token, signed_post
+from tests.images.conftest import BODY_TYPE, Person, access_token, signature_of, signed_post
 from tests.images.pictures import corners, png_header, saved
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -160,6 +160,16 @@ def test_a_signed_upload_becomes_the_profile_image_of_the_account(person: Person
     assert answer.status_code == 201
     assert answer.json()["is_profile_image"]
     assert person.client.get(f"{BASE}/profile-image").json() == answer.json()
+
+
+def test_a_signed_upload_that_is_sent_again_is_refused_and_stores_nothing_more(person: Person, stored: Any) -> None:
+    path = f"{BASE}/accounts/{person.id}/images"
+    headers = signature_of(path, PNG)
+    first, again = (APIClient().post(path, data=PNG, content_type=BODY_TYPE, headers=headers) for _ in range(2))
+
+    assert first.status_code == 201
+    assert_problem(again, 401, "invalid_signature")
+    assert Image.objects.count() == 1
 
 
 def test_a_body_other_than_the_signed_one_is_refused(person: Person, stored: Any) -> None:

@@ -1,17 +1,20 @@
-"""The context of a request: its deadline, and what is logged when a view raises what nobody foresaw."""
+"""The context of a request: its deadline, its wait for a thread, and what is logged of what nobody foresaw."""
 
 from __future__ import annotations
 
 import logging
 import time
+from types import SimpleNamespace
 
 import pytest
 from django.http import HttpRequest, HttpResponse
 from django.test import Client, RequestFactory, override_settings
 from django.urls import path
+from gunicorn.workers.gthread import ThreadWorker
 
 from internal import context
-from internal.middleware import RequestContextMiddleware
+from internal.middleware import LONGEST_WAIT, OverloadMiddleware, RequestContextMiddleware
+from internal.queueing import Worker
 
 
 def broken(request: HttpRequest) -> HttpResponse:
@@ -22,7 +25,7 @@ urlpatterns = [path("broken", broken)]
 handler500 = "internal.problems.server_error"
 
 
-def remaining(header: str | None, *, slow_body: float = 0.0, accepts: bool) -> float:
+def remaining(header: str | None, *, waited: float = 0.0, slow_body: float = 0.0, accepts: bool) -> float:
     seen: list[float] = []
 
     def view(request: HttpRequest) -> HttpResponse:
@@ -31,6 +34,7 @@ def remaining(header: str | None, *, slow_body: float = 0.0, accepts: bool) -> f
         return HttpResponse()
 
     headers = {} if header is None else {"X-Deadline-Ms": header}
+    context.bind_wait(waited)
     with override_settings(ACCEPTS_DEADLINE=accepts):
         RequestContextMiddleware(view)(RequestFactory().get("/", headers=headers))
     return seen[0]
@@ -49,6 +53,42 @@ def test_a_malformed_deadline_is_passed_over(header: str) -> None:
 
 def test_a_body_that_arrives_slowly_does_not_use_up_the_time_of_the_services() -> None:
     assert remaining(None, slow_body=0.3, accepts=False) == pytest.approx(context.REQUEST_DEADLINE, abs=0.1)
+
+
+@pytest.mark.parametrize("accepts", [True, False])
+def test_what_a_request_waited_for_a_thread_is_taken_from_its_deadline(accepts: bool) -> None:
+    assert remaining("2800", waited=0.8, accepts=accepts) == pytest.approx(2.0, abs=0.2)
+    assert context.wait() == 0
+
+
+def test_what_waited_too_long_for_a_thread_is_refused_before_anything_is_done_for_it() -> None:
+    served: list[HttpRequest] = []
+
+    def view(request: HttpRequest) -> HttpResponse:
+        served.append(request)
+        return HttpResponse()
+
+    def statuses(waited: float) -> tuple[int, str]:
+        context.bind_wait(waited)
+        answer = RequestContextMiddleware(OverloadMiddleware(view))(RequestFactory().get("/api/v1/profile"))
+        return answer.status_code, answer.headers.get("Retry-After", "")
+
+    assert statuses(LONGEST_WAIT + 0.01) == (503, "2")
+    assert served == []
+    assert statuses(LONGEST_WAIT - 0.01) == (200, "")
+
+
+def test_the_server_says_how_long_a_request_waited_for_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    queue: list[SimpleNamespace] = []
+    monkeypatch.setattr(ThreadWorker, "enqueue_req", lambda worker, connection: queue.append(connection))
+    monkeypatch.setattr(ThreadWorker, "handle", lambda worker, connection: context.wait())
+    worker = object.__new__(Worker)
+
+    worker.enqueue_req(SimpleNamespace())
+    queue[0].waiting_since -= 1.5
+
+    assert worker.handle(queue[0]) == pytest.approx(1.5, abs=0.2)
+    context.bind_wait(0)
 
 
 @override_settings(

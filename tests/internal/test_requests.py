@@ -21,6 +21,13 @@ def test_a_charset_that_is_none_for_text_does_not_keep_a_request_from_being_read
     assert request.content_type == "text/plain"
 
 
+@pytest.mark.parametrize("charset", ["utf-7", "utf-16", "latin-1", "rot13"])
+def test_a_form_is_read_as_utf_8_whatever_charset_it_claims(charset: str) -> None:
+    form = f"application/x-www-form-urlencoded; charset={charset}"
+    environ = RequestFactory().generic("POST", "/", b"name=Zo%C3%AB&note=%2BADw-", form).environ
+    assert Request(environ).POST.dict() == {"name": "Zoë", "note": "+ADw-"}
+
+
 @pytest.mark.parametrize("dribbles", [False, True], ids=["silent", "dribbling"])
 def test_a_body_that_does_not_arrive_ends_the_wait(monkeypatch: pytest.MonkeyPatch, dribbles: bool) -> None:
     monkeypatch.setattr(requests, "BODY_SECONDS", 0.3)

@@ -18,8 +18,8 @@ def headers(*keys: NamedKey) -> dict[str, str]:
 
 
 def test_a_call_signed_with_any_accepted_key_is_accepted_so_that_keys_can_rotate() -> None:
-    assert signing.verify((NEW, OLD), headers(OLD), **CALL) == "old"
-    assert signing.verify((OLD, NEW), headers(NEW), **CALL) == "new"
+    assert signing.verify((NEW, OLD), headers(OLD), **CALL).key_id == "old"
+    assert signing.verify((OLD, NEW), headers(NEW), **CALL).key_id == "new"
 
 
 @pytest.mark.parametrize(
@@ -32,6 +32,11 @@ def test_a_call_signed_with_any_accepted_key_is_accepted_so_that_keys_can_rotate
         ({signing.KEY_HEADER: "unknown"}, "key"),
         ({signing.TIME_HEADER: "soon"}, "headers"),
         ({signing.TIME_HEADER: "9" * 40}, "headers"),
+        ({signing.TIME_HEADER: str(int(time.time()) + 5)}, "signature"),
+        ({signing.NONCE_HEADER: "0" * 32}, "signature"),
+        ({signing.NONCE_HEADER: ""}, "headers"),
+        ({signing.NONCE_HEADER: "0" * 31 + "g"}, "headers"),
+        ({signing.NONCE_HEADER: "0" * 33}, "headers"),
         ({signing.DIGEST_HEADER: "a" * 64}, "signature"),
         ({signing.DIGEST_HEADER: ""}, "headers"),
     ],
@@ -40,6 +45,15 @@ def test_an_altered_call_is_refused(change: dict[str, str], reason: str) -> None
     call = CALL | {"method": "DELETE"} if reason == "method" else CALL
     with pytest.raises(signing.InvalidSignature):
         signing.verify((NEW,), headers() | change, **call)
+
+
+def test_each_signature_has_a_nonce_of_its_own_that_the_verifier_learns() -> None:
+    signed = [headers() for _ in range(100)]
+
+    nonces = {signing.verify((NEW,), call, **CALL).nonce for call in signed}
+
+    assert {nonce.hex for nonce in nonces} == {call[signing.NONCE_HEADER] for call in signed}
+    assert len(nonces) == 100
 
 
 def test_another_path_or_an_unsigned_call_is_refused() -> None:
@@ -57,7 +71,7 @@ def test_a_call_outside_the_time_window_is_refused(
     now = time.time()
     monkeypatch.setattr(signing.time, "time", lambda: now + seconds)
     if accepted:
-        assert signing.verify((NEW,), signed, **CALL) == "new"
+        assert signing.verify((NEW,), signed, **CALL).key_id == "new"
     else:
         with pytest.raises(signing.InvalidSignature, match="clock"):
             signing.verify((NEW,), signed, **CALL)

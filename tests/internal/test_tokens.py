@@ -6,6 +6,7 @@ import base64
 import hashlib
 import hmac
 import json
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -172,6 +173,114 @@ def test_a_key_that_auth_has_withdrawn_is_forgotten(source: Source, monkeypatch:
     with pytest.raises(ProblemError):
         tokens.verify(token())
     assert source.fetches == 2
+
+
+class Later:
+    """The clock of the key set, which tests can move."""
+
+    def __init__(self) -> None:
+        self.ahead = 0.0
+
+    def __call__(self) -> float:
+        return time.perf_counter() + self.ahead
+
+
+@pytest.fixture
+def later(monkeypatch: pytest.MonkeyPatch) -> Later:
+    clock = Later()
+    monkeypatch.setattr(tokens.time, "monotonic", clock)
+    return clock
+
+
+def test_after_a_quiet_time_a_token_is_judged_by_no_old_key_set(source: Source, later: Later) -> None:
+    tokens.verify(token())
+    source.keys = (new_key("k2"),)
+    later.ahead += tokens.STALE_SECONDS + 0.1
+
+    with pytest.raises(ProblemError):
+        tokens.verify(token())
+    assert source.fetches == 2
+
+
+def test_several_tokens_after_a_quiet_time_wait_for_one_fetch(
+    source: Source, later: Later, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokens.verify(token())
+    source.keys = (new_key("k2"),)
+    later.ahead += tokens.STALE_SECONDS + 0.1
+    begun, go_on = threading.Event(), threading.Event()
+    load = source.__call__
+
+    def slowly() -> KeySetDocument:
+        begun.set()
+        assert go_on.wait(5)
+        return load()
+
+    monkeypatch.setattr(tokens.key_set(), "_load", slowly)
+    answers: list[object] = []
+    threads = [threading.Thread(target=lambda: answers.append(tokens.key_set().key("k1"))) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    assert begun.wait(5)
+    assert answers == []
+    go_on.set()
+    for thread in threads:
+        thread.join()
+
+    assert (answers, source.fetches) == ([None] * 5, 2)
+
+
+def test_while_tokens_come_nobody_waits_for_the_key_set(source: Source, later: Later) -> None:
+    """The known key is served at once, while the fetch that began in the background hangs."""
+    tokens.verify(token())
+    cache = tokens.key_set()
+    assert isinstance(cache, JwksCache)
+    go_on = threading.Event()
+    later.ahead += tokens.FRESH_SECONDS + 0.1
+    fetch = cache._load
+
+    def hang() -> KeySetDocument:
+        assert go_on.wait(5)
+        return fetch()
+
+    cache._load = hang
+    started = time.perf_counter()
+    for _ in range(100):
+        assert cache.key("k1") is not None
+    assert time.perf_counter() - started < 1
+    go_on.set()
+    deadline = time.perf_counter() + 5
+    while source.fetches < 2:
+        assert time.perf_counter() < deadline
+    with cache._lock:
+        assert source.fetches == 2
+
+
+def test_an_outage_of_hours_does_not_end_verification_and_asks_at_a_bounded_rate(source: Source, later: Later) -> None:
+    tokens.verify(token())
+    source.down = True
+    cache = tokens.key_set()
+    assert isinstance(cache, JwksCache)
+    for _ in range(1000):
+        later.ahead += 2.0
+        assert tokens.verify(token()).subject == ACCOUNT
+        with cache._lock:  # the background fetch is over
+            pass
+    assert 100 < source.fetches <= 2000 / tokens.FRESH_SECONDS + 2
+
+
+def test_an_unknown_key_is_no_refusal_while_auth_cannot_be_asked(source: Source, later: Later) -> None:
+    tokens.verify(token())
+    added = new_key("k2")
+    source.keys, source.down = (KEY, added), True
+    later.ahead += tokens.REFETCH_SECONDS + 0.1
+    for _ in range(2):
+        with pytest.raises(Unavailable):
+            tokens.verify(token(added))
+
+    source.down = False
+    later.ahead += tokens.REFETCH_SECONDS + 0.1
+    assert tokens.verify(token(added)).subject == ACCOUNT
 
 
 def test_without_any_key_set_verification_is_unavailable_and_not_a_refusal(source: Source) -> None:

@@ -98,8 +98,9 @@ class FakeAuth(Service):
         self.person = dataclasses.replace(self.person, name=name, email=email)
         return self.person
 
-    def sign_in(self, *, email: str, password: str, device: str, address: str) -> TokenGrant:
-        self._note("sign_in", email=email, password=password, device=device, address=address)
+    def sign_in(self, *, email: str, password: str, device: str, address: str, known_device: str = "") -> TokenGrant:
+        origin = {"device": device, "address": address} | ({"known_device": known_device} if known_device else {})
+        self._note("sign_in", email=email, password=password, **origin)
         return self._grant()
 
     def refresh(self, *, refresh_token: str, device: str, address: str) -> TokenGrant:

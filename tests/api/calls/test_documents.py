@@ -153,7 +153,7 @@ def test_inputs_have_their_limits(contract: Contract) -> None:
         "maxLength": 254,
         "description": "",
     }
-    assert (registration["password"]["minLength"], registration["password"]["maxLength"]) == (8, 72)
+    assert (registration["password"]["minLength"], registration["password"]["maxLength"]) == (8, 1024)
     assert schemas["ImageUpload"]["properties"]["image"]["format"] == "binary"
 
 

@@ -1,0 +1,1 @@
+"""What a sign-in costs beside the hash that it cannot do without."""
