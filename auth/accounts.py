@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterator
 from contextlib import contextmanager
 from uuid import UUID
 
 import structlog
 from django.core.exceptions import ValidationError
-from django.db import IntegrityError, router, transaction
-from django.db.models import F
-from django.db.models.functions import Greatest
+from django.db import IntegrityError, connections, router, transaction
 from django.utils import timezone
 
 from auth import audit, lockout, passwords, sessions
@@ -86,13 +85,7 @@ def sign_in(
         renewed_hash = passwords.renewed(password, account.password_hash, wait=_wait())
         now = timezone.now()
         with transaction.atomic(using=router.db_for_write(Account)):
-            # Only if the hash is still the one that was compared; the row is then locked until the commit.
-            signed_in = Account.objects.filter(pk=account.pk, password_hash=account.password_hash).update(
-                password_hash=renewed_hash or account.password_hash,
-                previous_sign_in_at=F("last_sign_in_at"),
-                last_sign_in_at=Greatest(now, F("last_sign_in_at")),  # clocks of two processes may differ
-            )
-            if signed_in:
+            if signed_in := _signed_in(account, renewed_hash, now):
                 context.bind_account(account.id)
                 grant = sessions.start(account=account, device=device, address=address, now=now)
                 lockout.succeed(attempt)
@@ -104,6 +97,22 @@ def sign_in(
         account = Account.objects.filter(pk=account.pk).first()
     _record_failure(audit.What.SIGN_IN_FAILED, attempt, account.id if account else None, address)
     raise ProblemError(Problem("invalid_credentials", "The email address or the password is wrong."))
+
+
+# Only if the hash is still the one that was compared. The clocks of two processes may differ.
+_SIGNED_IN = f"""
+    UPDATE {Account._meta.db_table}
+    SET password_hash = %s, previous_sign_in_at = last_sign_in_at, last_sign_in_at = GREATEST(%s, last_sign_in_at)
+    WHERE id = %s AND password_hash = %s
+"""  # noqa: S608 - the table's name is ours
+
+
+def _signed_in(account: Account, renewed_hash: str | None, now: dt.datetime) -> bool:
+    """Whether the account was still as it was read; then its row is locked until the transaction ends."""
+    with connections[router.db_for_write(Account)].cursor() as cursor:
+        known_hash = account.password_hash
+        cursor.execute(_SIGNED_IN, [renewed_hash or known_hash, now, account.pk, known_hash])
+        return bool(cursor.rowcount)
 
 
 def update(

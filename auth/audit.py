@@ -14,6 +14,7 @@ from uuid import UUID
 import structlog
 from django.db import connections, router, transaction
 
+from auth import rows
 from auth.models import AuditEvent
 from internal import context
 
@@ -45,13 +46,15 @@ def record(
         details: short facts; never a password, token, name or email address.
     """
     came_from = (address or context.client_address()).partition("%")[0]
-    event = AuditEvent.objects.create(
-        what=what,
-        account_id=account_id,
-        session_id=session_id,
-        address=came_from or None,
-        request_id=context.request_id(),
-        details=dict(details or {}),
+    event = rows.insert(
+        AuditEvent(
+            what=what,
+            account_id=account_id,
+            session_id=session_id,
+            address=came_from or None,
+            request_id=context.request_id(),
+            details=dict(details or {}),
+        )
     )
     transaction.on_commit(partial(_log, event), using=router.db_for_write(AuditEvent))
 

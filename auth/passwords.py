@@ -9,6 +9,7 @@ import threading
 import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
+from time import thread_time
 from typing import Any, Final
 
 from django.contrib.auth import hashers, password_validation
@@ -16,6 +17,7 @@ from django.core.exceptions import ValidationError
 from django.db import connections
 from zxcvbn import zxcvbn
 
+from auth import metrics
 from auth.hashers import unmatchable_hash
 
 MIN_LENGTH: Final = 8
@@ -86,7 +88,7 @@ def hash_password(password: str, *, wait: float = LONGEST_WAIT) -> str:
     Raises:
         HashingBusy: its turn did not come.
     """
-    with _turn(wait):
+    with _turn(wait), _counted():
         return hashers.make_password(normalised(password))
 
 
@@ -98,7 +100,7 @@ def matches(password: str, password_hash: str | None, *, wait: float = LONGEST_W
     Raises:
         HashingBusy: its turn did not come.
     """
-    with _turn(wait):
+    with _turn(wait), _counted():
         return hashers.check_password(normalised(password), password_hash or _NOBODYS_HASH)
 
 
@@ -126,6 +128,16 @@ def _turn(wait: float) -> Iterator[None]:
         yield
     finally:
         _turns.release()
+
+
+@contextmanager
+def _counted() -> Iterator[None]:
+    started = thread_time()
+    try:
+        yield
+    finally:
+        metrics.HASHES.inc()
+        metrics.HASHING_SECONDS.inc(thread_time() - started)
 
 
 def _release_connections() -> None:

@@ -16,7 +16,7 @@ from django.conf import settings
 from django.db import router, transaction
 from django.utils import timezone
 
-from auth import audit, signing_keys
+from auth import audit, rows, signing_keys
 from auth.models import Account, RefreshToken, Session
 from auth.models.session import DEVICE_LENGTH
 from internal import contracts
@@ -39,15 +39,17 @@ def start(*, account: Account, device: str, address: str | None, now: dt.datetim
         address: the network address, if known.
         now: the moment of the sign-in.
     """
-    session = Session.objects.create(
-        account=account,
-        device=device[:DEVICE_LENGTH],
-        address=address or None,
-        created_at=now,
-        last_used_at=now,
-        rotated_at=now,
-        expires_at=now + IDLE_LIFETIME,
-        absolute_expires_at=now + ABSOLUTE_LIFETIME,
+    session = rows.insert(
+        Session(
+            account=account,
+            device=device[:DEVICE_LENGTH],
+            address=address or None,
+            created_at=now,
+            last_used_at=now,
+            rotated_at=now,
+            expires_at=now + IDLE_LIFETIME,
+            absolute_expires_at=now + ABSOLUTE_LIFETIME,
+        )
     )
     audit.record(audit.What.SIGNED_IN, account_id=account.id, session_id=session.id, address=address)
     log.info("session_started", session_id=str(session.id))
@@ -177,11 +179,13 @@ def _rotate(
 
 def _grant(session: Session, now: dt.datetime) -> contracts.TokenGrant:
     secret = secrets.token_bytes(TOKEN_SIZE)
-    RefreshToken.objects.create(
-        token_hash=hashlib.sha256(secret).digest(),
-        session=session,
-        generation=session.generation,
-        created_at=now,
+    rows.insert(
+        RefreshToken(
+            token_hash=hashlib.sha256(secret).digest(),
+            session=session,
+            generation=session.generation,
+            created_at=now,
+        )
     )
     return contracts.TokenGrant(
         access_token=signing_keys.issue_access_token(account_id=session.account_id, session_id=session.id, now=now),

@@ -15,7 +15,7 @@ from django.utils import timezone
 from joserfc import jwt
 from joserfc.jwk import OKPKey
 
-from auth import audit, key_encryption
+from auth import audit, key_encryption, rows
 from auth.models import SigningKey
 
 ALGORITHM: Final = SigningKey.Algorithm.ED25519.value
@@ -25,7 +25,7 @@ _LOCK = 0x5EA_0001  # of pg_advisory_xact_lock: any number, the same in every pr
 
 def ensure_active() -> SigningKey:
     """The key that signs now; made, under the lock that all processes share, if there is none yet."""
-    return SigningKey.objects.filter(state=SigningKey.State.ACTIVE).first() or _create_first()
+    return rows.first(SigningKey, "state = %s", [SigningKey.State.ACTIVE]) or _create_first()
 
 
 def public_jwks() -> dict[str, list[dict[str, str]]]:
@@ -78,9 +78,13 @@ def _private_key(key: SigningKey) -> OKPKey:
 
 
 def generate() -> SigningKey:
-    """A new key pair without a state, not saved; its kid is the JWK's thumbprint (RFC 7638)."""
+    """A new key pair without a state, not saved; its kid is the JWK's thumbprint (RFC 7638).
+
+    One whose kid begins with a hyphen is not taken: on a command line it would be an option.
+    """
     pair = OKPKey.generate_key("Ed25519", private=True)
-    kid = pair.thumbprint()
+    while (kid := pair.thumbprint()).startswith("-"):
+        pair = OKPKey.generate_key("Ed25519", private=True)
     public = {**pair.as_dict(private=False), "kid": kid, "alg": ALGORITHM, "use": "sig"}
     key = SigningKey(kid=kid, algorithm=ALGORITHM, public_jwk=public)
     key_encryption.encrypt(key, pair.as_dict(private=True))

@@ -42,7 +42,6 @@ def configure(options: Mapping[str, Any]) -> None:
         structlog.stdlib.PositionalArgumentsFormatter(),
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
-        redact,
     ]
     renderer: structlog.typing.Processor = (
         structlog.processors.JSONRenderer(default=str)

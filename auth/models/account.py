@@ -10,7 +10,7 @@ from django.db.models import F, Q
 from django.db.models.functions import Lower
 from django.utils import timezone
 
-from auth import emails
+from auth import emails, rows
 
 
 class AccountManager(models.Manager["Account"]):
@@ -18,7 +18,7 @@ class AccountManager(models.Manager["Account"]):
 
     def with_email(self, email: str) -> Account | None:
         """The account of this address in any spelling (see auth.emails.email_key), or None."""
-        return self.filter(email_key=emails.email_key(email)).first()
+        return rows.first(self.model, "email_key = %s", [emails.email_key(email)])
 
 
 class Account(models.Model):

@@ -23,6 +23,13 @@ from tests.auth import calls
 pytestmark = pytest.mark.django_db
 
 
+def test_no_key_has_an_id_that_a_command_line_takes_for_an_option(monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = iter(["-not-this-one", "-nor-this-one", "this-one"])
+    monkeypatch.setattr(OKPKey, "thumbprint", lambda self: next(ids))
+
+    assert signing_keys.generate().kid == "this-one"
+
+
 def test_the_key_set_publishes_the_public_half_of_a_key_that_is_made_on_demand() -> None:
     response = Client().get("/internal/v1/jwks")
 
