@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Literal
 
 from ops import control
+from ops.chores import do_chores
 from ops.errors import OperatorError
 from ops.health import answers_ok
 from ops.layout import (
@@ -65,7 +66,7 @@ class StartError(OperatorError):
 
 @dataclass(frozen=True)
 class Options:
-    """What the person asked for. `databases` is given exactly when `postgres` is `url`."""
+    """What the person asked for. `databases` is given exactly when `postgres` is `url`; `chores_every` 0 is never."""
 
     state: State
     ports: Ports
@@ -73,6 +74,7 @@ class Options:
     postgres: Literal["embedded", "system", "url"] = "embedded"
     databases: DatabaseUrls | None = None
     ready_seconds: float = 90.0
+    chores_every: float = 3600.0
 
 
 class Supervisor:
@@ -112,7 +114,7 @@ class Supervisor:
                 if await self._until_stopped(self._bring_up()):
                     self._progress.close()
                     self._progress.say(welcome())
-                    await self._stop.wait()
+                    await self._until_stopped(self._do_chores())
             finally:
                 self._progress.close()
                 if server is not None:
@@ -139,6 +141,13 @@ class Supervisor:
             task.cancel()
             stopped.cancel()
             await asyncio.wait({task, stopped})
+
+    async def _do_chores(self) -> None:
+        every = self._options.chores_every
+        if not every or not any(role.needs_database for role in self._options.roles):
+            await self._stop.wait()
+        environment = self._environments[CONSOLE.name]
+        await do_chores(self._state, environment, every=every, say=self._progress.say)
 
     # Before anything is started
 

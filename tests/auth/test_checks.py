@@ -9,6 +9,7 @@ from django.core.management import call_command
 
 from auth import checks
 from auth.passwords import PASSWORD_VALIDATORS
+from internal.tokens import KEY_SET_SECONDS
 
 
 def test_the_settings_of_the_role_pass() -> None:
@@ -38,3 +39,14 @@ def test_having_no_key_for_signing_keys_is_an_error(settings: Any) -> None:
     [message] = checks.key_encryption_key_is_there(None)
 
     assert message.id == "credentials.E003"
+
+
+def test_signing_with_keys_that_verifiers_may_not_know_is_an_error(settings: Any) -> None:
+    settings.SIGNING_KEY_PUBLISH_SECONDS = KEY_SET_SECONDS
+    assert checks.keys_are_published_before_they_sign(None) == []
+
+    settings.SIGNING_KEY_PUBLISH_SECONDS = KEY_SET_SECONDS - 1
+    [message] = checks.keys_are_published_before_they_sign(None)
+
+    assert message.id == "credentials.E004"
+    assert f"SIGNING_KEY_PUBLISH_SECONDS to {KEY_SET_SECONDS}" in str(message.hint)

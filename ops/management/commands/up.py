@@ -56,6 +56,14 @@ class Command(BaseCommand):
             default="embedded",
             help="the PostgreSQL that make installs, one that this machine has, or databases that run already",
         )
+        parser.add_argument(
+            "--chores-every",
+            type=_minutes,
+            default=60.0,
+            metavar="MINUTES",
+            help="how often what is due is done: signing keys led on, old sessions and audit events deleted; 0 for "
+            "never (default: 60)",
+        )
         for name in ("auth", "images"):
             parser.add_argument(
                 f"--{name}-database-url",
@@ -72,7 +80,14 @@ class Command(BaseCommand):
         databases = _databases(options)
         roles = _roles(options["only"], own_postgres=databases is None)
         supervisor = Supervisor(
-            Options(state=state, ports=ports, roles=roles, postgres=options["postgres"], databases=databases),
+            Options(
+                state=state,
+                ports=ports,
+                roles=roles,
+                postgres=options["postgres"],
+                databases=databases,
+                chores_every=options["chores_every"] * 60,
+            ),
             progress_for_stdout(),
         )
         try:
@@ -131,6 +146,16 @@ def _databases(options: dict[str, Any]) -> DatabaseUrls | None:
     if missing:
         raise CommandError(f"--postgres url needs {' and '.join(missing)}: postgres://user:password@host:port/name")
     return DatabaseUrls(auth=urls["auth"] or "", images=urls["images"] or "")
+
+
+def _minutes(text: str) -> float:
+    try:
+        minutes = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+    if not 0 <= minutes <= 7 * 24 * 60:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and {7 * 24 * 60}, the minutes of a week")
+    return minutes
 
 
 def _port_base(text: str) -> int:

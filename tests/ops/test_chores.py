@@ -1,0 +1,40 @@
+"""`up` does by itself what is due now and then."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ops.chores import CHORES
+from tests.ops.running import Up, manage, until
+
+
+def test_what_is_due_is_done_on_a_timer_and_a_failure_is_said_once(folder: Path) -> None:
+    log = folder / "logs" / "chores.log"
+
+    def written() -> str:
+        return log.read_text() if log.exists() else ""
+
+    with Up.running(folder, "--only", "auth", "--chores-every", "0.01") as up:
+        up.until_ready()
+        until(lambda: "is next now" in written(), "a next signing key is made")
+        begun = written().count("\n")
+        until(lambda: written().count("\n") > begun + len(CHORES), "they are done again")
+        assert "failed and will be tried again" not in up.output
+
+        assert up.manage("stop", "postgres").returncode == 0
+        until(lambda: all(f"manage.py {words[0]}" in up.output for words in CHORES), "failures are said")
+        until(lambda: written().count("OperationalError") + written().count("cannot be reached") > 0, "and logged")
+        assert up.output.count("failed and will be tried again") == len(CHORES)
+        assert up.process.poll() is None
+        up.stop()
+
+
+def test_an_interval_that_is_none_is_refused() -> None:
+    for minutes, fault in (
+        ("often", "is not a number"),
+        ("-1", "is not between 0 and 10080"),
+        ("nan", "is not between"),
+    ):
+        refused = manage("up", "--chores-every", minutes)
+        assert refused.returncode == 2
+        assert fault in refused.stderr
