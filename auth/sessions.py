@@ -52,7 +52,6 @@ def start(*, account: Account, device: str, address: str | None, now: dt.datetim
         )
     )
     audit.record(audit.What.SIGNED_IN, account_id=account.id, session_id=session.id, address=address)
-    log.info("session_started", session_id=str(session.id))
     return _grant(session, now)
 
 
