@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from uuid import UUID
 
 import structlog
 from django.core.exceptions import ValidationError
-from django.db import IntegrityError, connections, router, transaction
+from django.db import DatabaseError, IntegrityError, connections, router, transaction
 from django.utils import timezone
 
 from auth import audit, lockout, passwords, sessions
@@ -84,7 +84,7 @@ def sign_in(
             break
         renewed_hash = passwords.renewed(password, account.password_hash, wait=_wait())
         now = timezone.now()
-        with transaction.atomic(using=router.db_for_write(Account)):
+        with _undone_if_refused(attempt), transaction.atomic(using=router.db_for_write(Account)):
             if signed_in := _signed_in(account, renewed_hash, now):
                 context.bind_account(account.id)
                 grant = sessions.start(account=account, device=device, address=address, now=now)
@@ -239,11 +239,12 @@ def _validate_password(password: str, *, account: Account, field: str) -> None:
 
 def _confirm(session: Session, current_password: str) -> None:
     """Makes sure that whoever holds the session knows the password too; wrong ones count like failed sign-ins."""
-    attempt = _begin_attempt(email=session.account.email, address=session.address)
+    address = context.client_address() or session.address  # who holds the session may not be who opened it
+    attempt = _begin_attempt(email=session.account.email, address=address)
     if _tested(attempt, current_password, session.account.password_hash):
         lockout.succeed(attempt)
         return
-    _record_failure(audit.What.PASSWORD_REFUSED, attempt, session.account_id, session.address, session_id=session.id)
+    _record_failure(audit.What.PASSWORD_REFUSED, attempt, session.account_id, address, session_id=session.id)
     raise ProblemError(_wrong_password())
 
 
@@ -256,17 +257,22 @@ def _locked(session: Session) -> Account:
     """The account of a session, its row locked until the transaction ends.
 
     Raises:
-        ProblemError: invalid_token, if the account was closed a moment ago.
+        ProblemError: invalid_token, if the account was closed or the session ended a moment ago.
     """
     account = Account.objects.select_for_update().filter(pk=session.account_id).first()
     if account is None:
         raise ProblemError(Problem("invalid_token", "The account was closed."))
+    if not Session.objects.alive().filter(pk=session.pk).exists():
+        raise ProblemError(Problem("invalid_token", "The session has ended: sign in again."))
     return account
 
 
 def _begin_attempt(*, email: str, address: str | None, known_device: str = "") -> lockout.Attempt:
     try:
-        return lockout.begin_attempt(email=email, address=address, known_device=known_device)
+        if known_device:
+            with suppress(lockout.Locked):
+                return lockout.begin_attempt(email=email, address=address, known_device=known_device)
+        return lockout.begin_attempt(email=email, address=address)
     except lockout.Locked as locked:
         log.info("attempt_refused", retry_after=locked.retry_after)
         raise ProblemError(
@@ -284,6 +290,17 @@ def _tested(attempt: lockout.Attempt, password: str, password_hash: str | None) 
             return passwords.matches(password, password_hash, wait=wait)
     except ProblemError:
         lockout.abandon(attempt)
+        raise
+
+
+@contextmanager
+def _undone_if_refused(attempt: lockout.Attempt) -> Iterator[None]:
+    """Gives an attempt whose password was right back if the sign-in cannot be completed: that is not its fault."""
+    try:
+        yield
+    except (ProblemError, DatabaseError):
+        with suppress(DatabaseError):
+            lockout.abandon(attempt)
         raise
 
 

@@ -7,7 +7,8 @@ closed door does not keep it closed.
 Three counters see an attempt: that of its network, that of the email address from this network, and that of the email
 address from everywhere. Strangers can move all of them, so none of them may stand between a person and the account:
 
-- An attempt from a device on which this person has signed in before is counted for that device alone.
+- An attempt from a device on which this person has signed in before is counted for that device, and for all such
+  devices together, alone. Where these counters hold, the attempt is judged as any other.
 - The counter of the email address from everywhere does not hold for a network from which the person has signed in.
 
 See docs/decisions/0035.
@@ -37,8 +38,11 @@ LIMIT_ACCOUNT_AND_NETWORK: Final = 10
 LIMIT_ACCOUNT: Final = 100
 LIMIT_NETWORK: Final = 100
 LIMIT_KNOWN_DEVICE: Final = 10
+LIMIT_KNOWN_DEVICES: Final = 30
+AUDITED: Final = 100  # counters that one event names, when staff clears them
 NETWORKS_REMEMBERED: Final = 100  # of the sessions last used
 DEVICE_PREFIX: Final = "device "
+ALL_DEVICES: Final = f"{DEVICE_PREFIX}*"
 
 
 class Locked(Exception):
@@ -59,7 +63,7 @@ class Counter:
     @property
     def is_shared(self) -> bool:
         """Whether others move it too: then one person's success takes back one attempt, and forgets no failure."""
-        return not (self.email_digest and self.network)
+        return not (self.email_digest and self.network) or self.network == ALL_DEVICES
 
     @property
     def limit(self) -> int:
@@ -68,6 +72,8 @@ class Counter:
             return LIMIT_NETWORK
         if not self.network:
             return LIMIT_ACCOUNT
+        if self.network == ALL_DEVICES:
+            return LIMIT_KNOWN_DEVICES
         return LIMIT_KNOWN_DEVICE if self.network.startswith(DEVICE_PREFIX) else LIMIT_ACCOUNT_AND_NETWORK
 
 
@@ -105,7 +111,8 @@ def begin_attempt(*, email: str, address: str | None, known_device: str = "") ->
     now = timezone.now()
     digest, network = emails.email_digest(email), network_of(address)
     if known_device:
-        wanted = [Counter(digest, DEVICE_PREFIX + hashlib.sha256(known_device.encode()).hexdigest()[:40])]
+        device = DEVICE_PREFIX + hashlib.sha256(known_device.encode()).hexdigest()[:40]
+        wanted = [Counter(digest, ALL_DEVICES), Counter(digest, device)]
     elif network:
         wanted = [Counter("", network), Counter(digest, ""), Counter(digest, network)]
     else:
@@ -168,10 +175,14 @@ def unlock(*, account: Account, staff_id: str) -> int:
 
 
 def clear(*, counter_ids: list[int], staff_id: str) -> int:
-    """Staff deletes single counters; returns how many there were, and records who did so."""
+    """Staff deletes single counters; returns how many there were, and records who did so, and which they were."""
     with transaction.atomic(using=router.db_for_write(SignInFailure)):
-        deleted, _ = SignInFailure.objects.filter(pk__in=counter_ids).delete()
-        audit.record(audit.What.SIGN_IN_UNLOCKED, details={"staff": staff_id, "counters": deleted})
+        wanted = SignInFailure.objects.filter(pk__in=counter_ids)
+        chosen = list(wanted.order_by("email_digest", "network").select_for_update())  # as an attempt locks them
+        deleted, _ = SignInFailure.objects.filter(pk__in=[counter.pk for counter in chosen]).delete()
+        which = [f"{counter.email_digest[:16] or '-'} {counter.network or '-'}" for counter in chosen[:AUDITED]]
+        details: dict[str, str | int | list[str]] = {"staff": staff_id, "counters": deleted, "which": which}
+        audit.record(audit.What.SIGN_IN_UNLOCKED, details=details)
     return deleted
 
 

@@ -57,11 +57,14 @@ class EmailField(serializers.EmailField):
         super().__init__(max_length=emails.MAX_LENGTH, **kwargs)
 
     def to_internal_value(self, data: Any) -> str:
-        """The address; a ValidationError where its key would not fit."""
+        """The address; a ValidationError where its key would not fit, or its domain can be none."""
         if not isinstance(data, str):
             self.fail("invalid")
         email = super().to_internal_value(data)
-        if len(emails.email_key(email)) > emails.MAX_LENGTH:
+        key = emails.email_key(email)
+        if not key.isascii():  # a label of the domain has no ASCII form that a name server could look up
+            self.fail("invalid")
+        if len(key) > emails.MAX_LENGTH:
             self.fail("max_length", max_length=emails.MAX_LENGTH)
         return email
 

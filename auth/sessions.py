@@ -80,8 +80,8 @@ def revoke(*, refresh_token: str) -> None:
         token = _find(refresh_token)
         if token is None:
             return
-        session = Session.objects.select_for_update().get(pk=token.session_id)
-        if session.ended_at is None:
+        session = Session.objects.select_for_update().filter(pk=token.session_id).first()
+        if session is not None and session.ended_at is None:  # the account may have been closed a moment ago
             _end(session, Session.EndReason.SIGNED_OUT, timezone.now())
             audit.record(audit.What.SIGNED_OUT, account_id=session.account_id, session_id=session.id)
 

@@ -5,6 +5,8 @@ Every line carries the request id and, once it is known, the account id of the r
 
 from __future__ import annotations
 
+import contextlib
+import json
 import logging
 import logging.config
 import re
@@ -23,6 +25,8 @@ _SECRET_SHAPES = (
     (re.compile(r"eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]*)?"), "[token]"),
     (re.compile(r"(?i)(bearer\s+)[A-Za-z0-9._~+/=-]{8,}"), r"\1[token]"),
     (re.compile(r"(?i)(postgres(?:ql)?://[^:/\s]+:)[^@\s]+@"), r"\1[password]@"),
+    (re.compile(r"argon2\$[\w$=,+/]+"), "[hash]"),
+    (re.compile(r"(Failing row contains )\(.*"), r"\1[row]"),
 )
 # Gunicorn's words for a request that it cannot read, up to where it quotes it.
 _UNREADABLE_REQUEST = re.compile(r"(Invalid request from ip=[^'\"]*[^'\":\s]):?\s*b?['\"].*", re.DOTALL)
@@ -69,7 +73,7 @@ def configure(options: Mapping[str, Any]) -> None:
                     ],
                 }
             },
-            "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "structured"}},
+            "handlers": {"stderr": {"()": Handler, "formatter": "structured"}},
             "root": {"handlers": ["stderr"], "level": options["level"]},
             "loggers": {
                 # One line a request comes from internal.middleware; Django's repeats it, with the path.
@@ -85,6 +89,18 @@ def configure(options: Mapping[str, Any]) -> None:
     )
 
 
+class Handler(logging.StreamHandler[Any]):
+    """Writes to standard error. Of a record that cannot be written it tells that, and nothing that was in it."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - its name in logging
+        """One line in place of the record."""
+        kind = sys.exc_info()[0]
+        line = {"event": "log_record_lost", "level": "error", "logger": record.name, "reason": kind and kind.__name__}
+        with contextlib.suppress(OSError, ValueError):  # the stream is closed: nobody is there to be told
+            self.stream.write(json.dumps(line) + self.terminator)
+            self.flush()
+
+
 def redact(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """A structlog processor that takes secrets and email addresses out of an event, by name and by shape."""
     for name, value in event.items():
@@ -97,12 +113,12 @@ def _redacted(name: str, value: Any) -> Any:
     if _SECRET_NAMES.search(name):
         return "[removed]"
     if isinstance(value, Mapping):
-        return {str(key): _redacted(str(key), inner) for key, inner in value.items()}
+        return {_without_secrets(str(key)): _redacted(str(key), inner) for key, inner in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [_redacted("", inner) for inner in value]
-    if isinstance(value, str | bytes | BaseException):
-        return _without_secrets(str(value))
-    return value
+    if value is None or type(value) in {bool, int, float}:
+        return value
+    return _without_secrets(str(value))
 
 
 def _without_secrets(text: str) -> str:

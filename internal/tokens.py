@@ -43,9 +43,10 @@ log = structlog.get_logger(__name__)
 ALGORITHM = "Ed25519"
 FRESH_SECONDS = 5.0  # after that a key set is fetched anew, while the old one goes on serving
 STALE_SECONDS = 10.0  # if nobody has tried for that long (no token came), the token that comes waits for the fetch
-FETCH_SECONDS = 0.4  # how long a fetch may take
+FETCH_SECONDS = 0.4  # how long a fetch may take for which a token waits
+BACKGROUND_FETCH_SECONDS = 2.0  # how long one may take for which nobody waits
 REFETCH_SECONDS = 2.0  # at most one fetch in this time for key ids that are not known
-RETRY_SECONDS = 1.0  # at most one fetch in this time while there is no key set at all
+RETRY_SECONDS = 1.0  # at most one fetch in this time after one that failed, or while there is no key set at all
 KEY_SET_SECONDS = 15  # STALE_SECONDS and FETCH_SECONDS, and some for clocks and for what auth has yet to commit
 TOKEN_LIMIT = 4096  # characters
 
@@ -66,7 +67,7 @@ class JwksCache:
     """The public keys that sign access tokens, by key id.
 
     Args:
-        load: fetches the key set document; raises ServiceError if it cannot.
+        load: fetches the key set document before the current deadline; raises ServiceError if it cannot.
         cache_file: where the last good document is kept, or None.
     """
 
@@ -115,7 +116,8 @@ class JwksCache:
                 self._fetch()
 
     def _refresh_in_background(self) -> None:
-        if time.monotonic() - self._tried_at <= FRESH_SECONDS or not self._lock.acquire(blocking=False):
+        pause = FRESH_SECONDS if self._reached else RETRY_SECONDS
+        if time.monotonic() - self._tried_at <= pause or not self._lock.acquire(blocking=False):
             return
         try:
             threading.Thread(target=self._refresh, name="jwks-refresh", daemon=True).start()
@@ -125,15 +127,16 @@ class JwksCache:
 
     def _refresh(self) -> None:
         try:
-            self._fetch()
+            self._fetch(BACKGROUND_FETCH_SECONDS)
         finally:
             self._lock.release()
 
-    def _fetch(self) -> None:
-        """Replaces the key set if auth has one; the lock is held."""
+    def _fetch(self, seconds: float = FETCH_SECONDS) -> None:
+        """Replaces the key set if auth gives one within so many seconds; the lock is held."""
         began = time.monotonic()
         try:
-            document = self._load()
+            with context.deadline_of(seconds):
+                document = self._load()
             keys = _keys_in(document)
         except ServiceError as error:
             self._reached = False
@@ -181,8 +184,7 @@ def _keys_in(document: Any) -> dict[str, OKPKey]:
 
 
 def _fetch_from_auth(transport: Transport) -> KeySetDocument:
-    with context.deadline_of(FETCH_SECONDS):
-        document = transport.call("jwks", "GET", "/internal/v1/jwks").json
+    document = transport.call("jwks", "GET", "/internal/v1/jwks").json
     if not isinstance(document, dict):
         raise InvalidReply("auth", "the key set is not an object")
     return document

@@ -272,7 +272,12 @@ class Transport:
             return
         problem = _problem_in(reply)
         if reply.status >= 500 and (problem is None or problem.code not in _ANSWERS):
-            self.breaker.failed()
+            # A fault of its own in answering this call says nothing about the next one: whoever can cause it with some
+            # input must not be able to keep everybody else from the service.
+            if problem is not None and problem.code == "internal_error":
+                self.breaker.succeeded()
+            else:
+                self.breaker.failed()
             wait = problem.retry_after if problem and problem.retry_after else problems.RETRY_AFTER
             raise Unavailable(self.dependency, f"it answered {reply.status}", retry_after=wait)
         self.breaker.succeeded()

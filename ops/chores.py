@@ -7,10 +7,13 @@ import sys
 from collections.abc import Callable, Mapping
 
 from ops.layout import CONSOLE, PROJECT, State
-from ops.processes import Command, run_to_end
+from ops.processes import Command, describe_exit, run_to_end
 
 CHORES = (("signing_keys", "maintain"), ("credentials", "purge"), ("audit", "prune"))
 """Commands of manage.py. Each does only what is due, and may be repeated, interrupted and run in parallel."""
+
+TIME_LIMIT = 600.0
+"""Seconds for one of them."""
 
 
 async def do_chores(state: State, environment: Mapping[str, str], *, every: float, say: Callable[[str], None]) -> None:
@@ -24,20 +27,31 @@ async def do_chores(state: State, environment: Mapping[str, str], *, every: floa
     while True:
         await asyncio.sleep(every)
         for words in CHORES:
-            code = await run_to_end(
-                Command(
-                    (sys.executable, str(PROJECT / "manage.py"), *words),
-                    log=log,
-                    environment={
-                        **environment,
-                        "DJANGO_SETTINGS_MODULE": CONSOLE.settings,
-                        "SEAWALL_STATE": str(state.root),
-                    },
-                    cwd=PROJECT,
-                )
+            command = Command(
+                (sys.executable, str(PROJECT / "manage.py"), *words),
+                log=log,
+                environment={
+                    **environment,
+                    "DJANGO_SETTINGS_MODULE": CONSOLE.settings,
+                    "SEAWALL_STATE": str(state.root),
+                },
+                cwd=PROJECT,
             )
-            if not code:
+            fault = await _fault_in(command)
+            if fault is None:
                 failing.discard(words)
             elif words not in failing:
                 failing.add(words)
-                say(f"`manage.py {' '.join(words)}` failed and will be tried again: see {log}")
+                say(f"`manage.py {' '.join(words)}` failed and will be tried again ({fault}): see {log}")
+
+
+async def _fault_in(command: Command) -> str | None:
+    """Runs the command to its end; what went wrong, if something did."""
+    try:
+        async with asyncio.timeout(TIME_LIMIT):
+            code = await run_to_end(command)
+    except TimeoutError:
+        return f"it took more than {TIME_LIMIT:g} s"
+    except OSError as error:  # no room for its log, no process to be had
+        return str(error)
+    return describe_exit(code) if code else None

@@ -146,6 +146,7 @@ class Supervisor:
         every = self._options.chores_every
         if not every or not any(role.needs_database for role in self._options.roles):
             await self._stop.wait()
+            return
         environment = self._environments[CONSOLE.name]
         await do_chores(self._state, environment, every=every, say=self._progress.say)
 

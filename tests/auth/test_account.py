@@ -6,8 +6,12 @@ import json
 from typing import Any
 
 import pytest
+from django.test import Client
+from django.utils import timezone
 
+from auth import accounts, sessions
 from auth.models import Account, AuditEvent, RefreshToken, Session, SignInFailure
+from internal.transport import CLIENT_ADDRESS_HEADER
 from tests.auth import calls
 
 pytestmark = pytest.mark.django_db
@@ -167,3 +171,50 @@ def test_closing_an_account_leaves_nothing_but_the_record_of_it(grant: dict[str,
         "account_closed",
     ]
     calls.register()
+
+
+def test_a_wrong_password_is_counted_and_recorded_where_it_came_from(grant: dict[str, Any]) -> None:
+    """A stolen session is used from elsewhere: the owner's network has nothing to do with that."""
+    thief = "198.51.100.99"
+    change = json.dumps({"current_password": "wrong", "new_password": calls.OTHER_PASSWORD}).encode()
+    headers = {"Authorization": f"Bearer {grant['access_token']}", CLIENT_ADDRESS_HEADER: thief}
+
+    for _ in range(10):
+        Client().post("/internal/v1/account/password", change, content_type="application/json", headers=headers)
+
+    refused = AuditEvent.objects.filter(what__in=["password_refused", "sign_in_locked"])
+    assert set(refused.values_list("address", flat=True)) == {thief}
+    assert calls.try_sign_in().status_code == 200
+
+
+@pytest.mark.parametrize("change", [{"email": "thief@example.org"}, {"name": "Thief"}])
+def test_a_session_that_ends_while_it_changes_the_account_changes_nothing(
+    grant: dict[str, Any], monkeypatch: pytest.MonkeyPatch, change: dict[str, str]
+) -> None:
+    """The owner changes the password on another device just before the row is locked."""
+    locked = accounts._locked
+
+    def ended_just_before(session: Session) -> Account:
+        Session.objects.filter(pk=session.pk).update(ended_at=timezone.now(), end_reason="password_changed")
+        return locked(session)
+
+    monkeypatch.setattr(accounts, "_locked", ended_just_before)
+    response = calls.personal("PATCH", "account", grant["access_token"], change | {"current_password": calls.PASSWORD})
+
+    assert calls.problem(response)[:2] == (401, "invalid_token")
+    assert Account.objects.values_list("name", "email").get() == ("Ada Lovelace", calls.EMAIL)
+
+
+def test_signing_out_of_an_account_that_is_closed_at_that_moment_does_no_harm(
+    grant: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find = sessions._find
+
+    def closed_just_after(refresh_token: str) -> RefreshToken | None:
+        token = find(refresh_token)
+        Account.objects.all().delete()
+        return token
+
+    monkeypatch.setattr(sessions, "_find", closed_just_after)
+
+    assert calls.signed("sessions/revoke", {"refresh_token": grant["refresh_token"]}).status_code == 204

@@ -162,3 +162,12 @@ def test_an_unknown_path_is_not_found() -> None:
 
     assert response.status_code == 404
     assert json.loads(response.content)["code"] == "not_found"
+
+
+@pytest.mark.parametrize(
+    "domain", ["\ua7dc" * 62 + ".com", "ä" * 62 + ".org"], ids=["letters of Unicode 16", "umlauts"]
+)
+def test_a_domain_that_has_no_ascii_form_is_refused(domain: str) -> None:
+    response = calls.signed("accounts", {"name": "Ada", "email": f"a@{domain}", "password": calls.PASSWORD})
+
+    assert calls.problem(response) == (422, "invalid_input", [("email", "invalid")])

@@ -11,8 +11,9 @@ from django.db import connection
 from django.db.models import F
 from django.utils import timezone
 
-from auth import lockout, passwords
+from auth import accounts, emails, lockout, passwords
 from auth.models import Account, AuditEvent, SignInFailure
+from internal.problems import Problem, ProblemError
 from tests.auth import calls
 
 pytestmark = pytest.mark.django_db
@@ -172,20 +173,39 @@ def test_strangers_everywhere_do_not_lock_the_person_out_of_a_known_device(
 
 
 def test_a_known_device_has_a_limit_of_its_own_that_moves_no_other_counter(account: dict[str, Any]) -> None:
+    assert fail(10, known_device=KNOWN) == [401] * 10
+
+    one, every = SignInFailure.objects.order_by("-network")
+    assert (one.failures, one.scope, KNOWN in one.network) == (10, "account and device", False)
+    assert (every.failures, every.network) == (10, lockout.ALL_DEVICES)
+    assert calls.try_sign_in(known_device="another").status_code == 200
+
+
+def test_a_known_device_whose_limit_is_reached_is_judged_as_any_other(account: dict[str, Any]) -> None:
+    fail(10, known_device=KNOWN)
+
+    assert calls.try_sign_in(known_device=KNOWN).status_code == 200
     assert fail(12, known_device=KNOWN) == [401] * 10 + [429] * 2
 
-    [counter] = SignInFailure.objects.all()
-    assert (counter.failures, counter.scope, KNOWN in counter.network) == (10, "account and device", False)
-    assert calls.try_sign_in(known_device=KNOWN).status_code == 429
-    assert calls.try_sign_in(known_device="another").status_code == 200
-    assert calls.try_sign_in().status_code == 200
+
+def test_many_known_devices_together_have_a_limit(account: dict[str, Any]) -> None:
+    """Whoever once had the email address, or knew the password, can have signed in on any number of devices."""
+    for number in range(3):
+        assert fail(10, known_device=f"device {number}") == [401] * 10
+    elsewhere = "203.0.113.77"
+
+    assert fail(12, known_device="device 4", address=elsewhere) == [401] * 10 + [429] * 2
+
+    by_network = SignInFailure.objects.get(network=elsewhere, email_digest="")
+    assert by_network.failures == 10
 
 
 def test_a_success_on_a_known_device_forgets_its_failures(account: dict[str, Any]) -> None:
     fail(9, known_device=KNOWN)
     assert calls.try_sign_in(known_device=KNOWN).status_code == 200
 
-    assert not SignInFailure.objects.exists()
+    [of_all] = SignInFailure.objects.all()
+    assert (of_all.network, of_all.failures) == (lockout.ALL_DEVICES, 9)
 
 
 def test_an_address_in_its_ipv6_form_is_the_same_place(grant: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -253,8 +273,35 @@ def test_parallel_wrong_passwords_never_get_more_tested_than_the_limit(
     for thread in threads:
         thread.join()
 
-    assert len(tested) == lockout.LIMIT_ACCOUNT_AND_NETWORK
+    limit = lockout.LIMIT_ACCOUNT_AND_NETWORK + (lockout.LIMIT_KNOWN_DEVICE if spread == "a known device" else 0)
+    assert len(tested) == limit
     assert sorted(set(statuses)) in ([401, 429], [401, 429, 503])
-    assert statuses.count(401) == lockout.LIMIT_ACCOUNT_AND_NETWORK
+    assert statuses.count(401) == limit
     exact = SignInFailure.objects.exclude(network__startswith="198.51.").values_list("failures", flat=True)
-    assert list(exact) == {"one address": [10] * 3, "an address each": [10], "a known device": [10]}[spread]
+    assert list(exact) == {"one address": [10] * 3, "an address each": [10], "a known device": [10] * 5}[spread]
+
+
+def test_right_passwords_that_come_to_nothing_lock_nobody_out(
+    account: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def too_late() -> None:
+        raise ProblemError(Problem("deadline_exceeded", "Too late."))
+
+    with monkeypatch.context() as slow:
+        slow.setattr(accounts, "require_time_left", too_late)
+        assert {calls.try_sign_in().status_code for _ in range(11)} == {503}
+
+    assert not SignInFailure.objects.exists()
+    assert calls.try_sign_in().status_code == 200
+
+
+def test_what_staff_cleared_is_recorded(account: dict[str, Any]) -> None:
+    fail(2)
+    counters = list(SignInFailure.objects.values_list("pk", flat=True))
+
+    assert lockout.clear(counter_ids=counters, staff_id="7") == 3
+
+    details = AuditEvent.objects.get(what="sign_in_unlocked").details
+    digest = emails.email_digest(calls.EMAIL)[:16]
+    assert (details["staff"], details["counters"]) == ("7", 3)
+    assert details["which"] == [f"- {calls.ADDRESS}", f"{digest} -", f"{digest} {calls.ADDRESS}"]

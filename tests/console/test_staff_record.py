@@ -71,7 +71,7 @@ def test_a_failure_is_recorded_without_what_was_typed(client: Client, chief: Use
 def test_signing_out_of_nothing_is_no_event(client: Client, chief: User) -> None:
     client.post("/logout/")
 
-    assert AuditEvent.objects.count() == 0
+    assert not AuditEvent.objects.exclude(what="staff_added").exists()
 
 
 @pytest.mark.parametrize("way", ["one", "selected"])
@@ -117,3 +117,51 @@ def test_staff_who_may_not_remove_images_leaves_image_and_record_alone(client: C
 
     assert Image.objects.filter(pk=image.pk).exists()
     assert recorded("image_deleted_by_staff") == []
+
+
+def details(what: str) -> list[dict[str, Any]]:
+    return [found[3] for found in recorded(what)]
+
+
+def test_a_superuser_made_on_the_command_line_is_recorded(db: None) -> None:
+    made = User.objects.create_superuser("second", password=PASSWORD)
+
+    assert details("staff_added") == [{"staff": "command line", "user": str(made.pk)}]
+
+
+def test_who_adds_and_changes_staff_on_the_pages_is_recorded(client: Client, chief: User) -> None:
+    sign_in(client)
+    form = {"username": "colleague", "password1": PASSWORD, "password2": PASSWORD, "usable_password": "true"}
+    assert client.post("/auth/user/add/", form, headers={"X-Request-ID": REQUEST}).status_code == 302
+    colleague = User.objects.get(username="colleague")
+    who = {"staff": str(chief.pk), "user": str(colleague.pk)}
+    assert recorded("staff_added")[0] == (None, ADDRESS, REQUEST, who)
+
+    permission = Permission.objects.get(codename="view_auditevent")
+    joined = colleague.date_joined
+    form = {
+        "username": "colleague",
+        "is_active": "on",
+        "is_superuser": "on",
+        "user_permissions": [str(permission.pk)],
+        "date_joined_0": f"{joined:%Y-%m-%d}",
+        "date_joined_1": f"{joined:%H:%M:%S}",
+    }
+    assert client.post(f"/auth/user/{colleague.pk}/change/", form).status_code == 302
+    new = {"password1": f"{PASSWORD}-2", "password2": f"{PASSWORD}-2", "usable_password": "true"}
+    assert client.post(f"/auth/user/{colleague.pk}/password/", new).status_code == 302
+    assert client.post(f"/auth/user/{colleague.pk}/delete/", {"post": "yes"}).status_code == 302
+
+    changes = [change for change in details("staff_changed") if change["user"] == str(colleague.pk)]
+    assert all(change["staff"] == str(chief.pk) for change in changes)
+    fields = [field for change in changes for field in change["fields"]]
+    assert {"is_superuser", "password"} <= set(fields)
+    assert [change["ids"] for change in changes if "ids" in change] == [[str(permission.pk)]]
+    assert details("staff_removed") == [who]
+    assert PASSWORD not in str(details("staff_changed"))
+
+
+def test_a_sign_in_is_no_change_of_staff(client: Client, chief: User) -> None:
+    sign_in(client)
+
+    assert details("staff_changed") == []

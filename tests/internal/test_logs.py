@@ -43,3 +43,37 @@ def test_lines_are_json_with_the_request_and_without_anything_secret() -> None:
     assert "ValueError" in lines[2]["exception"]
     for secret in ("hunter2", "abc", "ada@example.org", "abcdefgh12345678", "pa55", "eyJ", "x@y.example"):
         assert secret not in finished.stderr, secret
+
+
+UNUSUAL = """
+import logging, structlog
+from internal import logs
+logs.configure({"style": "json", "level": "INFO"})
+class Broken:
+    def __str__(self): raise RuntimeError("no")
+class Person:
+    def __str__(self): return "Ada <ada@example.org> postgres://u:pa55@db/x"
+log = structlog.get_logger("test")
+log.info("objects", who=Person(), several=[Person()], by_key={"ada@example.org": 1}, number=1.5, nothing=None, yes=True)
+log.info("broken", thing=Broken(), password="hunter2", note="ada@example.org")
+logging.getLogger("library").warning("%s %s", "hunter2")
+log.error("DETAIL:  Failing row contains (1, Ada Lovelace, argon2$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$aGFzaA).")
+log.info("stored argon2$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$aGFzaA")
+"""
+
+
+def test_nothing_secret_comes_out_of_objects_keys_rows_and_records_that_cannot_be_written() -> None:
+    finished = subprocess.run([sys.executable, "-c", UNUSUAL], capture_output=True, text=True, check=True)
+    lines = [json.loads(line) for line in finished.stderr.splitlines()]
+
+    assert [line["event"] for line in lines] == [
+        "objects",
+        "log_record_lost",
+        "log_record_lost",
+        "DETAIL:  Failing row contains [row]",
+        "stored [hash]",
+    ]
+    assert (lines[0]["number"], lines[0]["nothing"], lines[0]["yes"]) == (1.5, None, True)
+    assert [line["reason"] for line in lines[1:3]] == ["RuntimeError", "TypeError"]
+    for secret in ("hunter2", "ada@example.org", "pa55", "Lovelace", "c2FsdA"):
+        assert secret not in finished.stderr, secret

@@ -186,6 +186,18 @@ def test_the_circuit_opens_after_failures_in_a_row_and_closes_when_the_service_i
                 time.sleep(0.05)
 
 
+def test_faults_of_a_service_in_single_calls_do_not_open_the_circuit() -> None:
+    """Whoever finds an input that causes one must not be able to cut everybody else off."""
+    body = json.dumps(Problem("internal_error", "It has been logged.").to_json()).encode()
+    with servers.peer(servers.answers(servers.reply(500, body, "application/problem+json"))) as peer:
+        transport = Transport("auth", peer.url)
+        for _ in range(20):
+            with pytest.raises(Unavailable):
+                transport.call("faulty", "POST", "/x", payload={})
+        assert transport.breaker.state is State.CLOSED
+        assert len(peer.requests) == 20
+
+
 def test_a_deadline_that_passed_before_the_call_says_nothing_about_the_service() -> None:
     with servers.peer(servers.answers(servers.reply(200, b"{}"))) as peer:
         transport = Transport("auth", peer.url)

@@ -29,6 +29,24 @@ def test_what_is_due_is_done_on_a_timer_and_a_failure_is_said_once(folder: Path)
         up.stop()
 
 
+def test_a_chore_that_cannot_even_be_started_is_said_and_takes_nothing_down(folder: Path) -> None:
+    (folder / "logs" / "chores.log").mkdir(parents=True)
+
+    with Up.running(folder, "--only", "auth", "--chores-every", "0.01") as up:
+        up.until_ready()
+        until(lambda: up.output.count("failed and will be tried again") == len(CHORES), "failures are said")
+        assert up.status()["auth"]["state"] == "ready"
+        up.stop()
+
+
+def test_no_chore_is_done_where_none_is_wanted(folder: Path) -> None:
+    with Up.running(folder, "--only", "auth", "--chores-every", "0") as up:
+        up.until_ready()
+        up.stop()
+
+    assert not (folder / "logs" / "chores.log").exists()
+
+
 def test_an_interval_that_is_none_is_refused() -> None:
     for minutes, fault in (
         ("often", "is not a number"),

@@ -55,6 +55,7 @@ class Balancer:
         self._port = 0
         self._loop = asyncio.new_event_loop()
         self._over = asyncio.Event()
+        self._joined: set[asyncio.Task[Any] | None] = set()  # asyncio itself does not keep a task from being collected
         self._thread = threading.Thread(target=self._serve, name="balancer", daemon=True)
         self._thread.start()
 
@@ -80,6 +81,7 @@ class Balancer:
     async def _join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection, and its other half, until both ways have ended or one of them breaks."""
         writers = [writer]
+        self._joined.add(task := asyncio.current_task())
         # Cancelled only when the balancer is closed; the server of asyncio would log that as an error.
         with contextlib.suppress(OSError, asyncio.CancelledError):
             try:
@@ -87,6 +89,7 @@ class Balancer:
                 writers.append(inner_writer)
                 await asyncio.gather(_pass_on(reader, inner_writer), _pass_on(inner_reader, writer))
             finally:
+                self._joined.discard(task)
                 for each in writers:
                     each.transport.abort()
 
@@ -236,12 +239,16 @@ class Fleet:
 
 @dataclass(frozen=True)
 class Failure:
-    """A call that was not answered as it must be; status 0 if it was not answered at all."""
+    """A call that was not answered as it must be; status 0 if it was not answered at all.
+
+    One that took about REQUEST_DEADLINE, or follows such ones, tells of a machine that is too busy.
+    """
 
     phase: str
     call: str
     status: int
     reason: str
+    seconds: float
 
 
 @dataclass
@@ -271,8 +278,8 @@ class SignedLoad:
         # What they do, and how often in a second.
         callers: list[tuple[_Caller, float]] = [
             *((_Refresher(self), 4.0) for _ in range(6)),
-            *((_SignIn(self), 0.7) for _ in range(2)),
-            (_Registrar(self), 1.0),
+            *((_SignIn(self), 0.5) for _ in range(2)),
+            (_Registrar(self), 0.7),
         ]
         started = time.monotonic()
         with ThreadPoolExecutor(len(callers)) as threads:
@@ -295,11 +302,11 @@ class SignedLoad:
         """The signed calls between roles that the good answers of a phase took."""
         return self.count(phase=phase) + 2 * self.count(call="register", phase=phase)
 
-    def noted(self, call: str, status: int, reason: str) -> None:
-        """Counts an answer; `reason` says what is wrong with it, if anything."""
+    def noted(self, call: str, status: int, reason: str, seconds: float) -> None:
+        """Counts an answer, which took some seconds; `reason` says what is wrong with it, if anything."""
         with self._lock:
             if reason:
-                self.failures.append(Failure(self.phase, call, status, reason))
+                self.failures.append(Failure(self.phase, call, status, reason, seconds))
             else:
                 self.answered[self.phase, call] += 1
 
@@ -323,17 +330,15 @@ class _Caller:
 
     def post(self, call: str, expected: int, fault: Callable[[Any], str] | None = None, **options: Any) -> Any:
         """The answer to one call of the API, as JSON; None if it is not the expected one, or `fault` finds one."""
+        started, status, content = time.monotonic(), 0, None
         try:
             answer = self.pool.request("POST", f"{self.load.gateway}/api/v1/{call}", **options)
-        except urllib3.exceptions.HTTPError as error:
-            self.load.noted(call, 0, repr(error))
-            return None
-        if answer.status != expected:
-            self.load.noted(call, answer.status, answer.data.decode(errors="replace")[:300])
-            return None
-        reason = fault(answer.json()) if fault else ""
-        self.load.noted(call, answer.status, reason)
-        return None if reason else answer.json()
+            status, content = answer.status, answer.json()
+            reason = str(content) if status != expected else fault(content) if fault else ""
+        except (urllib3.exceptions.HTTPError, ValueError) as error:
+            reason = repr(error)
+        self.load.noted(call, status, reason, round(time.monotonic() - started, 2))
+        return None if reason else content
 
 
 class _Refresher(_Caller):
