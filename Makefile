@@ -12,7 +12,7 @@ PYTHON := $(shell for python in python3 python3.14 python3.13 python3.12 python3
 	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$python"; break; }; done)
 endif
 
-.PHONY: help up test fuzz-api test-rotation test-flood test-timing bench-signin lint format lock clean require-python install-local install-dev
+.PHONY: help up test fuzz-api fuzz-images test-uploads test-crash test-rotation test-flood test-timing bench-signin bench-images lint format lock clean require-python install-local install-dev
 
 help: ## Say what can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target text; do \
@@ -27,6 +27,15 @@ test: install-dev ## Run every test (ARGS="SUITE …" for some)
 fuzz-api: install-dev ## Attack the public API for longer than `make test` does
 	@$(RUN) -m tests fuzz-api $(ARGS)
 
+fuzz-images: install-dev ## Send 20,000 damaged and forged images: refused or made harmless, in bounded memory
+	@$(RUN) -m tests fuzz-images $(ARGS)
+
+test-uploads: install-dev ## Upload the largest legal images, 20 at once: bounded memory, an answer for everybody
+	@$(RUN) -m tests uploads $(ARGS)
+
+test-crash: install-dev ## Kill the images role 500 times while people upload, and miss nothing that was acknowledged
+	@$(RUN) -m tests crash $(ARGS)
+
 test-rotation: install-dev ## Rotate signing keys under load (ARGS=rotation-default: with the times of production, too)
 	@$(RUN) -m tests rotation $(ARGS)
 
@@ -38,6 +47,9 @@ test-timing: install-dev ## Measure that answers take the same time whether an a
 
 bench-signin: install-dev ## Measure what a sign-in costs beside its hash, tokens a second, memory in a flood
 	@$(RUN) -m benchmarks.signin $(ARGS)
+
+bench-images: install-dev ## Measure reads beside bare nginx and Go, uploads beside their work, stores that grow (ARGS=--quick)
+	@$(RUN) -m benchmarks.images $(ARGS)
 
 lint: install-dev ## Check style, types and the boundaries between apps
 	@$(RUN) -m tests checks

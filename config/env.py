@@ -46,6 +46,11 @@ class Environment(FileAwareEnv):
             self._errors[env_key].append(f"the file that {env_key}_FILE names cannot be read as text")
             return "" if default is ... else default
 
+    def fault(self, name: str, message: str) -> None:
+        """Says that a variable is wrong, where only several of them together show it; `seal` tells all of them."""
+        if not self._errors.get(name):
+            self._errors[name].append(message)
+
     def seal(self) -> None:
         """Ends the reading.
 

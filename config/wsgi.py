@@ -3,8 +3,10 @@
 import os
 import sys
 
+from django.conf import settings
 from django.core.wsgi import get_wsgi_application
 from django.urls import get_resolver
+from django.utils.module_loading import import_string
 
 from config.env import EnvironmentFault
 from internal.requests import Request
@@ -19,3 +21,5 @@ except EnvironmentFault as fault:
 
 # Views are loaded now and not at the first request: once for all workers, which then share their memory.
 _routes = get_resolver().reverse_dict
+for _name in settings.PRELOAD:
+    import_string(_name)()

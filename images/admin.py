@@ -68,7 +68,7 @@ class ImageAdmin(Records):
     list_per_page = 50
     fields = [
         "picture", "id", "account", "content_type", "animated", "pixels", "size", "sha256", "is_profile_image",
-        "created_at",
+        "derivation", "created_at",
     ]  # fmt: skip
     readonly_fields = ["picture", "account", "pixels", "size"]
 

@@ -1,6 +1,12 @@
 """What can be wrong with an uploaded file, as problems that name the field `image`."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from PIL import Image
+
 from images import limits
+from internal.context import current_deadline
 from internal.problems import Problem, ProblemError, image_fault
 
 ACCEPTED = "PNG, JPEG, WebP or GIF"
@@ -40,6 +46,16 @@ def too_many_animated_pixels(width: int, height: int, frames: int) -> ProblemErr
     return ProblemError(image_fault("too_many_pixels", message))
 
 
+def too_large_a_canvas(width: int, height: int) -> ProblemError:
+    """The canvas of an animated WebP is larger than it may be."""
+    most = limits.MAX_WEBP_CANVAS / 1_000_000
+    message = (
+        f"The animated WebP ({width:,} by {height:,}) has more than {most:g} million pixels in a frame. "
+        "Scale it down first."
+    )
+    return ProblemError(image_fault("too_many_pixels", message))
+
+
 def too_many_frames() -> ProblemError:
     """The animation is too long."""
     message = f"The animation has more than {limits.MAX_FRAMES} frames. Shorten it first."
@@ -60,3 +76,33 @@ def busy() -> ProblemError:
 def deadline_exceeded(detail: str) -> ProblemError:
     """Nobody waits for this answer any more, or will have stopped before it is there."""
     return ProblemError(Problem("deadline_exceeded", detail, retry_after=5))
+
+
+def check_deadline() -> None:
+    """Raises deadline_exceeded when the time for the image is over."""
+    if current_deadline().remaining() <= 0:
+        raise deadline_exceeded("The image took too long to read. Try again later, or choose a smaller one.")
+
+
+@contextmanager
+def named() -> Iterator[None]:
+    """Turns whatever decoding raises into the problem that it stands for.
+
+    Pillow's parsers raise nearly any exception on damaged input. Only an OSError with a number is not about the file's
+    content: the disk could not be read.
+
+    Raises:
+        ProblemError: not_an_image, too_many_pixels, or whichever was raised inside.
+    """
+    try:
+        yield
+    except ProblemError:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise too_many_pixels() from None
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        raise damaged() from error
+    except Exception as error:
+        raise damaged() from error

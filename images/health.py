@@ -2,38 +2,25 @@
 
 from __future__ import annotations
 
-import os
-
 from django.db import Error, connections, router
 
 from images.models import Image
 from images.store import storage as image_storage
-
-
-class StorageUnavailable(Exception):
-    """The image store is not there, or nothing can be written to it."""
+from images.store.base import StorageUnavailable as StorageUnavailable
 
 
 def storage() -> None:
-    """Readiness: the folder of the store is there and may be written to. A full disk is not asked about: reads go on.
+    """Readiness: bytes could be stored as things are. A full disk and an outage are not asked about: reads go on.
 
     Raises:
-        StorageUnavailable: it is not.
+        StorageUnavailable: they could not.
     """
-    root = image_storage().path("")
-    if not os.path.isdir(root):
-        raise StorageUnavailable("the folder of the image store does not exist")
-    if not os.access(root, os.R_OK | os.W_OK | os.X_OK):
-        raise StorageUnavailable("the folder of the image store is not writable")
+    image_storage().require_usable()
 
 
 def storage_is_up() -> bool:
-    """Whether the store is usable."""
-    try:
-        storage()
-    except StorageUnavailable:
-        return False
-    return True
+    """Whether the store is usable now; takes a second at most."""
+    return image_storage().is_up()
 
 
 def database_is_up() -> bool:

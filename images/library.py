@@ -1,7 +1,8 @@
 """What can be done with a person's images. Everything here is about one owner; another's image does not exist.
 
 The order of things: bytes are durable before their record commits, and a record is gone before its bytes are. A crash
-in between leaves at most bytes without a record; never a record without its bytes.
+in between leaves at most bytes without a record; never a record without its bytes. Bytes without a record are removed
+by images.upkeep.reaping, however long an upload may have been held up: see `_record`.
 """
 
 from __future__ import annotations
@@ -11,11 +12,12 @@ from typing import BinaryIO
 from uuid import UUID, uuid4
 
 import structlog
+from django.core.files import File
 from django.db import connections, models, router, transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from images import cursors, decoding, faults, limits, store
+from images import cursors, decoding, derivatives, faults, limits, store
 from images.models import Image, Owner
 from internal.context import current_deadline
 from internal.contracts import ImagePage, StoredImage
@@ -57,6 +59,7 @@ def store_image(owner: UUID, source: BinaryIO, *, as_profile_image: bool = False
             sha256=converted.original.sha256,
             animated=converted.animated,
             is_profile_image=as_profile_image,
+            derivation=derivatives.DERIVATION,
         )
         if current_deadline().remaining() <= 0:
             raise faults.deadline_exceeded("Storing the image took too long. Nothing was stored; try again later.")
@@ -68,10 +71,16 @@ def store_image(owner: UUID, source: BinaryIO, *, as_profile_image: bool = False
 
 
 def _record(image: Image) -> None:
-    """Commits the record of bytes that are stored; removes the bytes if it cannot be committed."""
+    """Commits the record of bytes that are stored; removes the bytes if it cannot be committed.
+
+    The reaper takes old bytes without a record for left behind. It removes the picture first, and holds the id
+    meanwhile: a picture that is there while this transaction holds the id stays until the record is committed.
+    """
     committing = False
     try:
         with transaction.atomic(using=router.db_for_write(Image)):
+            Image.objects.hold(image.id)
+            _check_still_stored(image)
             owner = Owner.objects.locked(image.owner)
             _check_room(owner, image.size_bytes)
             if image.is_profile_image:
@@ -86,6 +95,42 @@ def _record(image: Image) -> None:
         else:
             store.remove(image.stored_names)
         raise
+
+
+def store_derivatives(image_id: UUID, avatar: BinaryIO, card: BinaryIO) -> bool:
+    """Gives an image the avatar and card of now: stores them, changes its record, then removes the ones before.
+
+    False if the image was deleted meanwhile; then nothing stays. What a crash leaves behind, the reaper removes.
+
+    Raises:
+        ProblemError: storage_full, storage_unavailable.
+    """
+    using = router.db_for_write(Image)
+    with transaction.atomic(using=using):
+        Image.objects.hold(image_id)  # from here on nobody else takes the new bytes for left behind, nor writes them
+        image = Image.objects.filter(id=image_id).first()
+        if image is None:
+            return False
+        before = image.stored_names[1:]
+        image.derivation = derivatives.DERIVATION
+        after = image.stored_names[1:]
+        with store.failures_named():
+            for name, file in zip(after, (avatar, card), strict=True):
+                store.storage().save(name, File(file))
+        Owner.objects.locked(image.owner)
+        changed = Image.objects.filter(id=image_id).update(derivation=image.derivation)
+    if not changed:
+        store.remove(after)
+    elif before != after:
+        store.remove(before)
+    return bool(changed)
+
+
+def _check_still_stored(image: Image) -> None:
+    with store.failures_named():
+        there = store.look(image.stored_names[0])
+    if there is None:
+        raise faults.deadline_exceeded("Storing the image took too long. Nothing was stored; try again later.")
 
 
 def _release_connection() -> None:

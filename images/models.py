@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID, uuid4
 
-from django.db import models
+from django.db import connections, models, router
 from django.db.models import F, Q
 from django.utils import timezone
 
@@ -60,9 +60,21 @@ class ImageManager(models.Manager["Image"]):
         """The images of one account, newest first."""
         return self.filter(owner=owner).order_by("-created_at", "-id")
 
+    def hold(self, image_id: UUID) -> None:
+        """Waits until nobody else holds this id, and holds it until the end of the transaction.
+
+        Who makes a record of bytes that are stored, and who removes bytes because they have no record, hold their id.
+        """
+        with connections[router.db_for_write(self.model)].cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [int.from_bytes(image_id.bytes[:8], signed=True)])
+
 
 class Image(models.Model):
-    """A stored image: what its bytes are, and whose. `size_bytes` and `sha256` are of the stored picture."""
+    """A stored image: what its bytes are, and whose.
+
+    `size_bytes` and `sha256` are of the stored picture; `derivation` says which avatar and card are stored beside it
+    (images.derivatives).
+    """
 
     class ContentType(models.TextChoices):
         """The accepted formats."""
@@ -82,6 +94,7 @@ class Image(models.Model):
     sha256 = models.CharField("SHA-256", max_length=64, editable=False)
     animated = models.BooleanField(editable=False)
     is_profile_image = models.BooleanField("profile image", default=False, editable=False)
+    derivation = models.PositiveSmallIntegerField(default=1, db_default=1, editable=False)
     created_at = models.DateTimeField("stored at", default=timezone.now, editable=False)
 
     objects = ImageManager()
@@ -103,6 +116,7 @@ class Image(models.Model):
             models.CheckConstraint(
                 name="image_has_pixels_and_bytes", condition=Q(width__gte=1, height__gte=1, size_bytes__gte=1)
             ),
+            models.CheckConstraint(name="image_derivations_count_from_one", condition=Q(derivation__gte=1)),
             models.CheckConstraint(name="image_sha256_is_hexadecimal", condition=Q(sha256__regex=r"^[0-9a-f]{64}$")),
         ]
 
@@ -112,7 +126,7 @@ class Image(models.Model):
     @property
     def stored_names(self) -> tuple[str, str, str]:
         """The names of picture, avatar and card in the store."""
-        return store.names(self.id, self.extension)
+        return store.names(self.id, self.extension, self.derivation)
 
     def to_contract(self) -> StoredImage:
         """The image as other roles know it."""

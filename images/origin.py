@@ -1,6 +1,8 @@
-"""The origin of stored bytes: what `files` answers, answered by Django, with the same headers and the same ETag.
+"""The origin of stored bytes, for caches in front of a store that they cannot reach (FILES_SOURCE=origin).
 
-`files` serves from the volume without asking; this is for caches in front of a store that they cannot reach.
+It answers as `files` does from a volume, with the same ETag, except for how long: a cache asks again after seconds, so
+that a deleted image is soon gone, and goes on with what it has while nobody can answer. Browsers get the year that an
+image is good for from `files`.
 """
 
 from __future__ import annotations
@@ -15,10 +17,14 @@ from internal.problems import ProblemError, problem_response
 
 _CONTENT_TYPES = {kind.extension: kind.content_type for kind in KINDS.values()}
 _IMAGE_HEADERS = {
-    "Cache-Control": "public, max-age=31536000, immutable",
+    "Cache-Control": "max-age=30, stale-while-revalidate=20, stale-if-error=86400",
     "Content-Security-Policy": "default-src 'none'; sandbox",
     "Cross-Origin-Resource-Policy": "cross-origin",
 }
+
+
+class _Streamed(FileResponse):
+    block_size = 64 * 1024  # bytes that are in memory at once
 
 
 def serve(request: HttpRequest, name: str) -> HttpResponseBase:
@@ -29,23 +35,40 @@ def serve(request: HttpRequest, name: str) -> HttpResponseBase:
         return _not_found()
     try:
         with store.failures_named():
-            found = store.find(f"{store.FOLDER}/{name}")
+            return _answer(request, name) or _not_found()
     except ProblemError as error:
         return problem_response(request, error.problem)
+
+
+def _answer(request: HttpRequest, name: str) -> HttpResponseBase | None:
+    path = f"{store.FOLDER}/{name}"
+    condition = request.headers.get("If-None-Match", "")
+    if request.method == "HEAD" or condition:  # which need not open it
+        known = store.look(path)
+        if known is None:
+            return None
+        headers = _headers(name, known.size, known.modified.timestamp())
+        if _matches(condition, headers["ETag"]):
+            del headers["Content-Type"], headers["Content-Length"]
+            return HttpResponseNotModified(headers=headers)
+        if request.method == "HEAD":
+            return HttpResponse(headers=headers)
+    found = store.find(path)
     if found is None:
-        return _not_found()
+        return None
     file, modified = found
-    size = file.size
-    # The form that nginx gives it: an answer from a cache and one from here are the same to a browser.
-    headers = _IMAGE_HEADERS | {
-        "ETag": f'"{int(modified.timestamp()):x}-{size:x}"',
-        "Last-Modified": http_date(modified.timestamp()),
+    headers = _headers(name, file.size, modified.timestamp())
+    return _Streamed(file, content_type=headers.pop("Content-Type"), headers=headers)
+
+
+def _headers(name: str, size: int, stored_at: float) -> dict[str, str]:
+    """What is said of a file; the ETag in the form that nginx gives it: to a browser both are the same."""
+    return _IMAGE_HEADERS | {
+        "Content-Type": _CONTENT_TYPES[name.rpartition(".")[2]],
+        "Content-Length": str(size),
+        "ETag": f'"{int(stored_at):x}-{size:x}"',
+        "Last-Modified": http_date(stored_at),
     }
-    if _matches(request.headers.get("If-None-Match", ""), headers["ETag"]):
-        file.close()
-        return HttpResponseNotModified(headers=headers)
-    content_type = _CONTENT_TYPES[name.rpartition(".")[2]]
-    return FileResponse(file, content_type=content_type, headers=headers | {"Content-Length": str(size)})
 
 
 def _matches(condition: str, etag: str) -> bool:
@@ -54,4 +77,5 @@ def _matches(condition: str, etag: str) -> bool:
 
 
 def _not_found() -> HttpResponse:
-    return HttpResponse(status=404, headers={"Cache-Control": "no-store"})
+    # A cache keeps it in the place of an image that was deleted. What is not kept would leave the image there.
+    return HttpResponse(status=404, headers={"Cache-Control": "max-age=5"})

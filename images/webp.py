@@ -1,6 +1,7 @@
 """What the container of a WebP file says before anything is decoded.
 
-Pillow's WebP decoder sets up the whole canvas when it opens a file, and does not tell lossless from lossy.
+Pillow's WebP decoder sets up the whole canvas when it opens a file, and does not tell lossless from lossy. Notes about
+the picture (EXIF, colour profile) are found here for stills, which Pillow does not open.
 
 Source: RFC 9649, sections 2.3 to 2.7.
 """
@@ -17,6 +18,7 @@ from typing import BinaryIO
 MOST_CHUNKS = 1000  # in a whole file; one made of nothing but empty chunks would cost seconds
 CHUNK_HEADER = 8  # bytes
 LARGEST_SIDE = 16383  # pixels, of any picture in such a file; only the claim of a canvas can be larger
+NOTES = {b"ICCP": "icc_profile", b"EXIF": "exif", b"XMP ": "xmp"}  # chunks, and what Pillow calls them
 FRAME_HEADER = 16  # bytes of an ANMF chunk ahead of its own chunks
 
 
@@ -25,7 +27,7 @@ class WebpHeader:
     """What a WebP file says of itself.
 
     Canvas in pixels; how long each frame of an animation is shown, in milliseconds (none for a still); how often it is
-    played (0 for ever); whether no part of it is lossy.
+    played (0 for ever); whether no part of it is lossy; whether it may be transparent.
     """
 
     width: int
@@ -33,6 +35,7 @@ class WebpHeader:
     durations: tuple[int, ...]
     loop: int
     lossless: bool
+    transparent: bool
 
 
 def parse(file: BinaryIO) -> WebpHeader | None:
@@ -45,10 +48,13 @@ def parse(file: BinaryIO) -> WebpHeader | None:
     durations: list[int] = []
     loop = 0
     names: set[bytes] = set()
+    transparent = False
     for name, head in islice(_chunks(file), MOST_CHUNKS):
         if size is None:
             size = _canvas(name, head)
         names.add(name)
+        # A lossless picture says it itself; of a lossy one a chunk ahead of it is the transparency.
+        transparent |= name == b"ALPH" or (name == b"VP8L" and len(head) >= 5 and bool(head[4] & 0x10))
         if name == b"ANIM":
             loop = int.from_bytes(head[4:6], "little")
         elif name == b"ANMF":
@@ -56,17 +62,33 @@ def parse(file: BinaryIO) -> WebpHeader | None:
             names.update(inner for inner, _ in _chunks(io.BytesIO(head[FRAME_HEADER:])))
     if size is None:
         return None
-    # A chunk ALPH is the transparency of a lossy picture; it stands ahead of the picture itself.
     lossless = names.isdisjoint({b"VP8 ", b"ALPH"})
-    return WebpHeader(*size, durations=tuple(durations), loop=loop, lossless=lossless)
+    return WebpHeader(*size, tuple(durations), loop=loop, lossless=lossless, transparent=transparent)
+
+
+def notes(file: BinaryIO) -> dict[str, bytes]:
+    """What the file says about its picture, under the names of Pillow's `info`; the first of each kind."""
+    file.seek(12)
+    found: dict[str, bytes] = {}
+    for name, start, length in islice(_places(file), MOST_CHUNKS):
+        if name in NOTES and NOTES[name] not in found:
+            file.seek(start)
+            found[NOTES[name]] = file.read(length)
+    return found
 
 
 def _chunks(file: BinaryIO) -> Iterator[tuple[bytes, bytes]]:
     """Name and first bytes of each chunk, as far as the file goes."""
+    for name, _, length in _places(file):
+        yield name, file.read(min(length, 64))
+
+
+def _places(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
+    """Name, place and length of each chunk, as far as the file goes; the file stands at the chunk's content."""
     while len(header := file.read(CHUNK_HEADER)) == CHUNK_HEADER:
         name, length = struct.unpack("<4sI", header)
         start = file.tell()
-        yield name, file.read(min(length, 64))
+        yield name, start, length
         file.seek(start + length + length % 2)
 
 

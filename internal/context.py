@@ -106,12 +106,12 @@ def bind_account(account_id: object) -> None:
     structlog.contextvars.bind_contextvars(account_id=str(account_id))
 
 
-def current_deadline() -> Deadline:
-    """The deadline of the request at hand; outside of one, REQUEST_DEADLINE from now."""
+def current_deadline(otherwise: float = REQUEST_DEADLINE) -> Deadline:
+    """The deadline of the request at hand; outside of one, `otherwise` seconds from now."""
     deadline = _deadline.get()
     if isinstance(deadline, _Allowance):
         return deadline.begun()
-    return deadline or Deadline.after(REQUEST_DEADLINE)
+    return deadline or Deadline.after(otherwise)
 
 
 @contextmanager

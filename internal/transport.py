@@ -12,9 +12,8 @@ import json
 import socket
 import time
 from collections.abc import Mapping, Sequence
-from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import Any, BinaryIO, cast
 from urllib.parse import urlencode, urlsplit
 
 import urllib3
@@ -26,17 +25,13 @@ from internal.breaker import CircuitBreaker
 from internal.context import Deadline
 from internal.errors import InvalidReply, Rejected, Unavailable
 from internal.keys import NamedKey
-
-if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer, WriteableBuffer
+from internal.sockets import DeadlineSocket, held_to
 
 CONNECT_TIMEOUT = 0.25  # seconds
 IDLE_SECONDS = 30.0  # a connection that idled longer is not used again; servers keep theirs for 75 s
 REPLY_LIMIT = 2 * 1024 * 1024  # bytes of one answer
 CLIENT_ADDRESS_HEADER = "X-Client-Address"  # where the person is, as the gateway saw it; for the record only
 DEADLINE_HEADER = "X-Deadline-Ms"
-
-_io_deadline: ContextVar[Deadline | None] = ContextVar("io_deadline", default=None)
 
 # Codes under 500 and above that are an answer to the person who asked, and not a failure of the service.
 _ANSWERS = frozenset({"storage_full", "storage_unavailable"})
@@ -50,31 +45,11 @@ class _NotAsked(Exception):
         self.outcome = outcome  # as the metric names it
 
 
-class _DeadlineSocket(socket.socket):
-    """A socket of which no read or write waits past the deadline of the call that it serves."""
-
-    def _allow(self) -> None:
-        deadline = _io_deadline.get()
-        if deadline is not None:
-            remaining = deadline.remaining()
-            if remaining <= 0:
-                raise TimeoutError("the deadline has passed")
-            self.settimeout(remaining)
-
-    def recv_into(self, buffer: WriteableBuffer, nbytes: int = 0, flags: int = 0, /) -> int:
-        self._allow()
-        return super().recv_into(buffer, nbytes, flags)
-
-    def sendall(self, data: ReadableBuffer, flags: int = 0, /) -> None:
-        self._allow()
-        super().sendall(data, flags)
-
-
 class _DeadlineConnection(HTTPConnection):
     last_used = 0.0
 
     def _new_conn(self) -> socket.socket:
-        return _DeadlineSocket(fileno=super()._new_conn().detach())
+        return DeadlineSocket(fileno=super()._new_conn().detach())
 
 
 class _Pool(urllib3.HTTPConnectionPool):
@@ -228,32 +203,30 @@ class Transport:
         remaining = max(0.001, deadline.remaining())
         if isinstance(content, Body):
             content.file.seek(0)
-        mark = _io_deadline.set(deadline)
         response = None
         try:
-            response = self._pool.urlopen(
-                method,
-                target,
-                body=content.file if isinstance(content, Body) else content,
-                headers=headers | {DEADLINE_HEADER: str(max(1, int(remaining * 1000)))},
-                retries=False,
-                redirect=False,
-                preload_content=False,
-                decode_content=False,
-                timeout=urllib3.Timeout(connect=min(CONNECT_TIMEOUT, remaining), read=remaining),
-            )
-            data = b""
-            while chunk := response.read(64 * 1024):  # to its end: only there a truncated body is found out
-                data += chunk
-                if len(data) > REPLY_LIMIT:
-                    raise InvalidReply(self.dependency, f"the answer has more than {REPLY_LIMIT} bytes")
-            response.release_conn()
+            with held_to(deadline):
+                response = self._pool.urlopen(
+                    method,
+                    target,
+                    body=content.file if isinstance(content, Body) else content,
+                    headers=headers | {DEADLINE_HEADER: str(max(1, int(remaining * 1000)))},
+                    retries=False,
+                    redirect=False,
+                    preload_content=False,
+                    decode_content=False,
+                    timeout=urllib3.Timeout(connect=min(CONNECT_TIMEOUT, remaining), read=remaining),
+                )
+                data = b""
+                while chunk := response.read(64 * 1024):  # to its end: only there a truncated body is found out
+                    data += chunk
+                    if len(data) > REPLY_LIMIT:
+                        raise InvalidReply(self.dependency, f"the answer has more than {REPLY_LIMIT} bytes")
+                response.release_conn()
         except BaseException:
             if response is not None:
                 response.close()
             raise
-        finally:
-            _io_deadline.reset(mark)
         if response.status == 204 and not data:
             return Reply(204, None)
         kind = response.headers.get("Content-Type", "").partition(";")[0].strip()

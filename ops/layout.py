@@ -37,6 +37,8 @@ AUTH = Role("auth", 1, needs_database=True)
 IMAGES = Role("images", 2, needs_database=True)
 FILES = Role("files", 3)
 CONSOLE = Role("console", 4, needs_database=True)
+METRICS = Role("metrics of files", 3, managed=False)
+"""No role of its own: a process that belongs to files."""
 
 ROLES: dict[str, Role] = {role.name: role for role in (POSTGRES, GATEWAY, AUTH, IMAGES, FILES, CONSOLE)}
 DJANGO_ROLES = (GATEWAY, AUTH, IMAGES, CONSOLE)

@@ -40,6 +40,18 @@ _TOKEN_TIMES = ("ACCESS_TOKEN_SECONDS", "SIGNING_KEY_PUBLISH_SECONDS", "SIGNING_
 """Variables of the person's own environment that auth, which issues tokens, and the console, whose commands rotate the
 keys, must both have or both not have."""
 
+_IMAGE_STORE = (
+    "IMAGE_STORE",
+    "S3_BUCKET",
+    "S3_ENDPOINT_URL",
+    "S3_REGION",
+    "S3_ACCESS_KEY_ID",
+    "S3_SECRET_ACCESS_KEY",
+    "S3_ADDRESSING_STYLE",
+    "S3_CA_FILE",
+)
+"""The same for images and console, each as NAME or NAME_FILE: where the images are."""
+
 
 class SecretsError(OperatorError):
     """The secrets of the state folder cannot be read. The message says what to do."""
@@ -117,6 +129,7 @@ def environments(state: State, stored: Secrets, ports: Ports, databases: Databas
     console = f"http://{HOST}:{ports.application(CONSOLE)}"
     tokens = {"TOKEN_ISSUER": TOKEN_ISSUER, "TOKEN_AUDIENCE": TOKEN_AUDIENCE}
     token_times = {name: os.environ[name] for name in _TOKEN_TIMES if name in os.environ}
+    image_store = _image_store(state)
     of_role: dict[str, dict[str, str]] = {
         "gateway": {
             **tokens,
@@ -142,14 +155,14 @@ def environments(state: State, stored: Secrets, ports: Ports, databases: Databas
             "AUTH_URL": ports.url(AUTH),
             "SERVICE_KEYS": stored.service_keys,
             "JWKS_CACHE_FILE": str(state.scratch(IMAGES) / "jwks.json"),
-            "IMAGE_ROOT": str(state.images),
+            **image_store,
         },
         "console": {
             **token_times,
             "AUTH_DATABASE_URL": databases.auth,
             "IMAGES_DATABASE_URL": databases.images,
             "KEY_ENCRYPTION_KEYS": stored.key_encryption_keys,
-            "IMAGE_ROOT": str(state.images),
+            **image_store,
             "UPLOADS_URL": ports.url(FILES),
             "HTTPS_ONLY": "false",
             "CSRF_TRUSTED_ORIGINS": _origins(console),
@@ -190,6 +203,12 @@ def write_private(path: Path, value: object) -> None:
         file.flush()
         os.fsync(file.fileno())
     partial.replace(path)
+
+
+def _image_store(state: State) -> dict[str, str]:
+    """Where images and console find the images: in the state folder, unless the person's own environment says S3."""
+    own = {name: os.environ[name] for each in _IMAGE_STORE for name in (each, f"{each}_FILE") if name in os.environ}
+    return {"IMAGE_ROOT": str(state.images)} if own.get("IMAGE_STORE", "filesystem") == "filesystem" else own
 
 
 def _named_key(name: str) -> str:

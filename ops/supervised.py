@@ -47,7 +47,8 @@ class Supervised:
     `command` is asked anew at each start and may raise OSError or OperatorError. `is_ready` and `is_alive` look at the
     process; neither raises. `spawned` is called after each start of a process and may raise OSError, which costs the
     process nothing. `say` gets a sentence whenever that, or something else that nobody asked for, happens; falls are
-    told once the role was ready for the first time. `hurry` ends patience.
+    told once the role was ready for the first time. `hurry` ends patience. `companion` belongs to the role: it is
+    started with it, stopped after it, restarted alone when it falls alone, and the role's status covers both.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class Supervised:
         spawned: Callable[[], None],
         say: Callable[[str], None],
         hurry: asyncio.Event,
+        companion: Supervised | None = None,
     ) -> None:
         self.role = role
         self.port = port
@@ -76,6 +78,7 @@ class Supervised:
         self._spawned = spawned
         self._say = say
         self._hurry = hurry
+        self._companion = companion
         self._was_ready = False
         self._state: State = "stopped"
         self._since = time.time()
@@ -94,8 +97,20 @@ class Supervised:
         """The process, None when there is none now."""
         return self._process.pid if self._process else None
 
+    @property
+    def pids(self) -> dict[str, int]:
+        """The processes that there are now, by the name of what they are."""
+        own = {self.role.name: self.pid} if self.pid is not None else {}
+        return own | (self._companion.pids if self._companion else {})
+
+    async def until_ready(self) -> None:
+        """Wait until the role is ready, with its companion."""
+        await self.ready.wait()
+        if self._companion is not None:
+            await self._companion.until_ready()
+
     def start(self) -> None:
-        """Have it run from now on. Returns at once; `ready` tells when it serves."""
+        """Have it run from now on. Returns at once; `until_ready` tells when it serves."""
         if self._task is None or self._task.done():
             self.ended.clear()
             self._task = asyncio.create_task(self._keep(), name=f"keep {self.role.name}")
@@ -112,22 +127,23 @@ class Supervised:
 
     def status(self) -> RoleStatus:
         """A picture of now."""
-        memory = None
-        if self.pid is not None:
-            parts = [memory_pss(pid) for pid in family(self.pid, process_table())]
-            known = [part for part in parts if part is not None]
-            memory = sum(known) if known else None
+        table = process_table() if self.pids else []
+        parts = [memory_pss(pid) for leader in self.pids.values() for pid in family(leader, table)]
+        known = [part for part in parts if part is not None]
+        state = self._state
+        if state == "ready" and self._companion is not None and self._companion.state != "ready":
+            state = "not ready"
         return RoleStatus(
             role=self.role.name,
-            state=self._state,
+            state=state,
             pid=self.pid,
             port=self.port,
             management_port=self.management_port,
             since=self._since,
             restarts=self.restarts,
             last_exit=self.last_exit,
-            ready=self._state == "ready",
-            memory=memory,
+            ready=state == "ready",
+            memory=sum(known) if known else None,
         )
 
     def _become(self, state: State) -> None:
@@ -141,6 +157,8 @@ class Supervised:
 
     async def _keep(self) -> None:
         delay = FIRST_DELAY
+        if self._companion is not None:
+            self._companion.start()
         try:
             while True:
                 begun = time.monotonic()
@@ -155,6 +173,8 @@ class Supervised:
                 delay = min(delay * 2, LONGEST_DELAY)
                 self.restarts += 1
         finally:
+            if self._companion is not None:
+                await self._companion.stop()
             self._become("stopped")
 
     async def _run_once(self) -> str:

@@ -29,6 +29,7 @@ from ops.layout import (
     FILES,
     GATEWAY,
     HIGHEST_PORT_BASE,
+    METRICS,
     POSTGRES,
     PROJECT,
     ROLES,
@@ -37,7 +38,7 @@ from ops.layout import (
     State,
 )
 from ops.leftovers import end_leftovers, note_processes
-from ops.nginx import files_command, find_nginx
+from ops.nginx import files_command, find_nginx, metrics_command, metrics_file
 from ops.ports import is_free, taken_ports, wanted_ports
 from ops.postgres import Binaries, Postgres
 from ops.preparation import (
@@ -55,6 +56,8 @@ from ops.supervised import Supervised
 from ops.unprivileged import find_place
 
 PROBE_SECONDS = 1.0
+METRICS_SECONDS = 20.0
+"""Age at which the metrics of files are old: they are written every five seconds even if nobody asks for an image."""
 ROLES_STOP_SECONDS = 4.5
 _SERVER_OVERRIDES = ("LOG_LEVEL", "WORKERS", "THREADS")
 """Variables of the person's own environment that the serving processes do get."""
@@ -294,7 +297,7 @@ class Supervisor:
     async def _start(self, supervised: Supervised) -> None:
         """Start a role and wait until it is ready. Raises StartError if it falls or takes too long."""
         supervised.start()
-        ready = asyncio.create_task(supervised.ready.wait())
+        ready = asyncio.create_task(supervised.until_ready())
         ended = asyncio.create_task(supervised.ended.wait())
         try:
             done, _ = await asyncio.wait(
@@ -343,9 +346,32 @@ class Supervisor:
             spawned=self._note_processes,
             say=self._progress.event,
             hurry=self._hurry,
+            companion=self._make_metrics_writer() if role == FILES else None,
         )
         self._supervised[role.name] = supervised
         return supervised
+
+    def _make_metrics_writer(self) -> Supervised:
+        """What counts for nginx. It has no port: it lives, and is ready, when what it writes is new."""
+        written = metrics_file(self._state)
+
+        async def is_writing(pid: int) -> bool:
+            try:
+                return time.time() - written.stat().st_mtime < METRICS_SECONDS
+            except OSError:
+                return False
+
+        return Supervised(
+            METRICS,
+            port=self._ports.application(METRICS),
+            management_port=None,
+            command=partial(metrics_command, self._state, self._ports),
+            is_ready=is_writing,
+            is_alive=is_writing,
+            spawned=self._note_processes,
+            say=self._progress.event,
+            hurry=self._hurry,
+        )
 
     def _serve(self, role: Role) -> Command:
         """A Django role under gunicorn."""
@@ -364,8 +390,8 @@ class Supervisor:
         )
 
     def _note_processes(self) -> None:
-        pids = {name: supervised.pid for name, supervised in self._supervised.items()}
-        note_processes(self._state, {name: pid for name, pid in pids.items() if pid is not None})
+        pids = {name: pid for supervised in self._supervised.values() for name, pid in supervised.pids.items()}
+        note_processes(self._state, pids)
 
     # While it runs
 

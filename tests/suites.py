@@ -89,15 +89,29 @@ OTHER_LANE = (
     Suite("portal", settings="gateway"),
     Suite("auth", settings="auth", database=True),
     Suite("images", settings="images", database=True),
-    Suite("files"),
+    Suite("fuzz_images", settings="images", database=True),
+    Suite("files", workers=4),
     Suite("console", settings="console", database=True),
     Suite("ops"),
+    Suite("crash_short", system=True, own_system=True, folder="crash", environment=(("SEAWALL_TEST_TIMEOUT", "600"),)),
+    Suite("disk"),
 )
 # Apart from `make test`. Most of them measure times and rates of a whole machine, and want it quiet; what can be shown
 # without that (limits, how keys follow each other, equal work for known and unknown people) `auth` and `internal` show.
 ON_DEMAND = (
     Suite("rotation", system=True, own_system=True, by_default=False, environment=_SHORT_LIVES),
     Suite("flood", system=True, by_default=False),
+    Suite(
+        "uploads", settings="images", database=True, by_default=False, environment=(("SEAWALL_TEST_TIMEOUT", "600"),)
+    ),
+    Suite(
+        "fuzz-images",
+        settings="images",
+        database=True,
+        by_default=False,
+        folder="fuzz_images",
+        environment=(("SEAWALL_FUZZ_CASES", "20000"), ("SEAWALL_TEST_TIMEOUT", "3600")),
+    ),
     Suite("timing", system=True, by_default=False, environment=(("SEAWALL_TEST_TIMEOUT", "1800"),)),
     Suite(
         "fuzz-api",
@@ -105,6 +119,13 @@ ON_DEMAND = (
         by_default=False,
         folder="fuzz_api",
         environment=(("SEAWALL_FUZZ_CASES", "20000"), ("SEAWALL_TEST_TIMEOUT", "3600")),
+    ),
+    Suite(
+        "crash",
+        system=True,
+        own_system=True,
+        by_default=False,
+        environment=(("SEAWALL_CRASHES", "500"), ("SEAWALL_TEST_TIMEOUT", "3600")),
     ),
     Suite(
         "rotation-default",

@@ -245,6 +245,7 @@ class Surroundings(contextlib.AbstractContextManager["Surroundings"]):
         self._system = self._stack.enter_context(running_system(self.folder / "system"))
 
 
+_ADVICE = ("install the package", "run as root")  # what the reason of a skip says when the machine lacks something
 _NOWHERE = "postgres://nobody@127.0.0.1:1/nowhere"
 
 
@@ -321,7 +322,7 @@ def _read_report(report: Path) -> Result:
         result.skipped += skipped
         result.passed += total - failed - skipped
         reasons = [str(skipped.get("message")) for skipped in suite.iter("skipped")]
-        result.lacking += sorted({reason for reason in reasons if "install the package" in reason})
+        result.lacking += sorted({reason for reason in reasons if any(advice in reason for advice in _ADVICE)})
         result.figures += [str(each.get("value")) for each in suite.iter("property") if each.get("name") == "figure"]
     return result
 

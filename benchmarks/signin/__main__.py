@@ -33,8 +33,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from internal import signing
 from internal.keys import NamedKey
 from ops.procfs import family
-from tests.flood.crowd import SignIn, Watch, address, memory_of, sign_in_all
+from tests.flood.crowd import SignIn, address, sign_in_all
 from tests.support import System, running_system
+from tests.watching import Watch, memory_of
 
 PROJECT = Path(__file__).resolve().parents[2]
 RESULT = PROJECT / "benchmarks" / "results" / "signin.json"

@@ -50,3 +50,6 @@ PROMETHEUS_EXPORT_MIGRATIONS = False
 
 # What the management port's /readyz asks, as dotted names of functions that raise when something is missing.
 READINESS_CHECKS: list[str] = []
+
+# What the server makes before it forks, as dotted names of functions: its workers share that memory.
+PRELOAD: list[str] = []

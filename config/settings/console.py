@@ -29,7 +29,6 @@ DATABASES = {
 DATABASE_ROUTERS = ["config.routers.ImagesDatabaseRouter"]
 KEY_ENCRYPTION_KEYS = env.named_keys("KEY_ENCRYPTION_KEYS")
 ACCESS_TOKEN_SECONDS, SIGNING_KEY_PUBLISH_SECONDS, SIGNING_KEY_DAYS = token_times(env)
-IMAGE_ROOT = env.str("IMAGE_ROOT")
 UPLOADS_URL = env.base_url("UPLOADS_URL")
 
 # How long `manage.py audit prune` keeps audit events; the database itself holds on to 30 days.
@@ -91,7 +90,7 @@ PERMISSIONS_POLICY = permissions_policy()
 STATIC_URL = "/static/"
 STATIC_ROOT = env.str("STATIC_ROOT")
 STORAGES = {
-    "images": image_store(IMAGE_ROOT),
+    "images": image_store(env),
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
 }
 READINESS_CHECKS = ["auth.health.database"]

@@ -30,6 +30,10 @@ TOKEN_ISSUER = env.str("TOKEN_ISSUER", "seawall")
 TOKEN_AUDIENCE = env.str("TOKEN_AUDIENCE", "seawall")
 JWKS_CACHE_FILE = env.str("JWKS_CACHE_FILE", "")
 FILE_UPLOAD_TEMP_DIR = env.str("UPLOAD_TEMP_DIR", "") or None
+FILE_UPLOAD_HANDLERS = [
+    "django.core.files.uploadhandler.MemoryFileUploadHandler",
+    "internal.uploads.TemporaryFiles",
+]
 
 # Plain HTTP is for localhost only: without it cookies lose Secure and the __Host- prefix.
 HTTPS_ONLY = env.bool("HTTPS_ONLY", True)

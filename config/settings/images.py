@@ -22,8 +22,9 @@ AUTH_URL = env.service_url("AUTH_URL")
 TOKEN_ISSUER = env.str("TOKEN_ISSUER", "seawall")
 TOKEN_AUDIENCE = env.str("TOKEN_AUDIENCE", "seawall")
 JWKS_CACHE_FILE = env.str("JWKS_CACHE_FILE", "")
-IMAGE_ROOT = env.str("IMAGE_ROOT")
-STORAGES = {"images": image_store(IMAGE_ROOT)}
+FILE_UPLOAD_TEMP_DIR = env.str("UPLOAD_TEMP_DIR", "") or None
+STORAGES = {"images": image_store(env)}
+PRELOAD = ["images.store.storage"]
 
 MIDDLEWARE = [
     "internal.middleware.RequestContextMiddleware",

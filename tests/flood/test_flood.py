@@ -11,7 +11,8 @@ import pytest
 
 from ops.procfs import family
 from tests import running
-from tests.flood.crowd import Answer, SignIn, Watch, address, memory_of, sign_in_all
+from tests.flood.crowd import Answer, SignIn, address, sign_in_all
+from tests.watching import Watch, memory_of
 
 CROWD = 200
 DEADLINE = 3.0  # seconds, that the gateway promises

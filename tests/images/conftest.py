@@ -1,4 +1,4 @@
-"""A store in a folder of its own for each test, and people with access tokens."""
+"""A store of its own for each test, in a folder or on a real S3 server, and people with access tokens."""
 
 from __future__ import annotations
 
@@ -16,7 +16,11 @@ from joserfc import jwt
 from joserfc.jwk import OKPKey
 from rest_framework.test import APIClient
 
+from config.env import Environment
+from config.settings._image_store import image_store
+from images import store
 from internal import signing, tokens
+from tests.s3server import S3Server, s3_server
 
 KEY = OKPKey.generate_key("Ed25519", {"kid": "tests", "alg": "Ed25519", "use": "sig"})
 BODY_TYPE = "application/octet-stream"
@@ -101,11 +105,48 @@ def stranger() -> Person:
     return Person()
 
 
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """A real S3 server. A test that stops it starts it again."""
+    with s3_server(tmp_path_factory.mktemp("s3")) as server:
+        yield server
+
+
+def s3_entry(server: S3Server, **changes: str) -> dict[str, Any]:
+    """The entry of STORAGES for that server, as the settings make it of the environment."""
+    env = Environment()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("IMAGE_ROOT", raising=False)
+        for name, value in server.environment(**changes).items():
+            patch.setenv(name, value)
+        entry = image_store(env)
+        env.seal()
+    return entry
+
+
 @pytest.fixture
-def stored(image_root: Path) -> Any:
-    """What the store holds: the names of every file below its folder."""
+def image_bucket(settings: Any, s3: S3Server, image_root: Path) -> S3Server:
+    """The store is a bucket, empty at first."""
+    s3.empty()
+    settings.STORAGES = {**settings.STORAGES, "images": s3_entry(s3)}
+    return s3
+
+
+@pytest.fixture(params=["filesystem", "s3"])
+def any_store(request: pytest.FixtureRequest) -> None:
+    """The test is for either store: first for a folder, then for a bucket."""
+    if request.param == "s3":
+        request.getfixturevalue("image_bucket")
+
+
+@pytest.fixture
+def stored(request: pytest.FixtureRequest, image_root: Path) -> Any:
+    """What the store holds: the names of everything in it, finished or not."""
 
     def names() -> set[str]:
+        if not isinstance(store.storage(), store.DurableFileSystemStorage):
+            server: S3Server = request.getfixturevalue("s3")
+            return server.keys() | {item.name for item in store.unfinished()}
         return {str(path.relative_to(image_root)) for path in image_root.rglob("*") if not path.is_dir()}
 
     return names

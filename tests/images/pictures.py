@@ -88,6 +88,54 @@ def swapped_profile() -> bytes:
     return raw.replace("sRGB".encode("utf-16-be"), SECRET[:4].encode("utf-16-be"))
 
 
+# Columns of Adobe RGB in XYZ, adapted to D50: red, green, blue.
+ADOBE_RGB = ((0.60974, 0.31111, 0.01947), (0.20528, 0.62567, 0.06087), (0.14919, 0.06322, 0.74457))
+ADOBE_GAMMA = 563 / 256
+_XYZ_TO_SRGB = (
+    (3.1338561, -1.6168667, -0.4906146),
+    (-0.9787684, 1.9161415, 0.0334540),
+    (0.0719453, -0.2289914, 1.4052427),
+)
+
+
+def adobe_profile() -> bytes:
+    """A colour profile of Adobe RGB (1998), made of numbers alone (ICC.1:2001-04)."""
+
+    def fixed(*values: float) -> bytes:
+        return b"".join(struct.pack(">i", round(value * 65536)) for value in values)
+
+    text = SECRET.encode() + b"\0"
+    curve = b"curv" + bytes(4) + struct.pack(">IH", 1, round(ADOBE_GAMMA * 256)) + bytes(2)
+    tags = {
+        b"desc": b"desc" + bytes(4) + struct.pack(">I", len(text)) + text + bytes(78),
+        b"cprt": b"text" + bytes(4) + text,
+        b"wtpt": b"XYZ " + bytes(4) + fixed(0.9642, 1.0, 0.8249),
+    }
+    for letter, column in zip(b"rgb", ADOBE_RGB, strict=True):
+        tags[bytes([letter]) + b"XYZ"] = b"XYZ " + bytes(4) + fixed(*column)
+        tags[bytes([letter]) + b"TRC"] = curve
+    table, body = struct.pack(">I", len(tags)), b""
+    start = 128 + 4 + 12 * len(tags)
+    for name, data in tags.items():
+        table += name + struct.pack(">II", start + len(body), len(data))
+        body += data + bytes(-len(data) % 4)
+    header = struct.pack(">I4sI4s4s4s", start + len(body), bytes(4), 0x02100000, b"mntr", b"RGB ", b"XYZ ")
+    header += bytes(12) + b"acsp" + bytes(28) + fixed(0.9642, 1.0, 0.8249)
+    return header.ljust(128, b"\0") + table + body
+
+
+def adobe_in_srgb(colour: tuple[int, int, int]) -> tuple[int, ...]:
+    """A colour of Adobe RGB in sRGB, by the formulas of both."""
+    linear = [(value / 255) ** ADOBE_GAMMA for value in colour]
+    place = [sum(linear[band] * ADOBE_RGB[band][axis] for band in range(3)) for axis in range(3)]
+    result = []
+    for row in _XYZ_TO_SRGB:
+        light = min(max(sum(factor * part for factor, part in zip(row, place, strict=True)), 0), 1)
+        value = 12.92 * light if light <= 0.0031308 else 1.055 * light ** (1 / 2.4) - 0.055
+        result.append(round(value * 255))
+    return tuple(result)
+
+
 def animation(count: int = 4, size: tuple[int, int] = (48, 32)) -> list[Image.Image]:
     """Frames whose colours differ, so that no palette fits all of them."""
     frames = []

@@ -9,11 +9,12 @@ import pytest
 from django.db import OperationalError, connection
 from rest_framework.test import APIClient
 
+from images import limits
 from images.models import Image
 from tests.images.conftest import BODY_TYPE, Person, access_token, signature_of, signed_post
 from tests.images.pictures import corners, png_header, saved
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("any_store")]
 
 PNG = saved(corners(), "PNG")
 BASE = "/internal/v1"
@@ -284,3 +285,10 @@ def test_a_database_that_is_away_is_named_and_nothing_is_left_behind(
     assert (status.status_code, status.json()["database"]) == (200, "down")
     assert stored() == set()
     assert not Image.objects.exists()
+
+
+def test_a_file_may_have_exactly_ten_megabytes(person: Person) -> None:
+    largest = PNG + bytes(limits.MAX_BYTES - len(PNG))
+
+    assert person.upload(largest).status_code == 201
+    assert_problem(person.upload(largest + b"x"), 413, "image_too_large", "image")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import pytest
 from PIL import Image, ImageDraw
 
-from images import decoding, limits
+from images import colours, decoding, libwebp, limits, stills, turns, webp
 from internal import context
 from internal.problems import ProblemError
 from tests.images import pictures
@@ -87,6 +87,14 @@ def test_bad_files_are_refused_with_a_code_and_a_helpful_message(data: bytes, co
     assert words in message
 
 
+def test_a_png_whose_palette_is_missing_is_damaged() -> None:
+    data = saved(corners(mode="P"), "PNG")
+    at = data.index(b"PLTE") - 4
+    size = int.from_bytes(data[at : at + 4], "big")
+
+    assert refusal(data[:at] + data[at + size + 12 :])[0] == "not_an_image"
+
+
 def test_a_header_that_claims_2500_megapixels_is_refused_at_once() -> None:
     started = time.monotonic()
 
@@ -103,6 +111,21 @@ def test_frames_that_add_up_to_too_many_pixels_are_refused(monkeypatch: pytest.M
 
         assert code == "too_many_pixels"
         assert "48 by 32, 4 frames" in message
+
+
+def test_what_is_exactly_as_large_as_it_may_be_is_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "MAX_FRAMES", 4)
+    monkeypatch.setattr(limits, "MAX_PIXELS", 48 * 32)
+    monkeypatch.setattr(limits, "MAX_WEBP_CANVAS", 48 * 32)
+    monkeypatch.setattr(limits, "MAX_ANIMATION_PIXELS", 48 * 32 * 4)
+
+    for name in ("GIF", "WEBP"):
+        assert convert(animated(name, animation(4), duration=100)).result.animated
+        assert refusal(animated(name, animation(5), duration=100))[0] == "too_many_frames"
+        assert refusal(animated(name, animation(2, (49, 32)), duration=100))[0] == "too_many_pixels"
+    for name in FORMATS:
+        assert convert(saved(photo(48, 32), name)).result.width == 48
+        assert refusal(saved(photo(48, 33), name))[0] == "too_many_pixels"
 
 
 @pytest.mark.parametrize("filler", [b"\x21\xfe\x00" * 50_000, b"\x21\xfe" + b"\x01x" * 2_000_000 + b"\x00"])
@@ -224,6 +247,105 @@ def test_colours_of_another_profile_are_kept_right(name: str, mode: str) -> None
         assert max(r, g) < 40
 
 
+@pytest.mark.parametrize(("name", "mode"), [("PNG", "RGB"), ("PNG", "RGBA"), ("WEBP", "RGB"), ("WEBP", "RGBA")])
+def test_colours_of_adobe_rgb_become_those_that_the_formulas_give(name: str, mode: str) -> None:
+    palette = [(r, g, b) for r in range(0, 256, 15) for g in range(0, 256, 15) for b in range(0, 256, 15)]
+    picture = Image.new("RGB", (len(palette), 1))
+    picture.putdata(palette)
+    options = {"lossless": True} if name == "WEBP" else {}
+
+    kept = convert(saved(picture.convert(mode), name, icc_profile=pictures.adobe_profile(), **options))
+
+    assert SECRET.encode() not in kept.original
+    stored = list(opened(kept.original).convert("RGB").get_flattened_data())
+    for colour, got in zip(palette, stored, strict=True):
+        expected = pictures.adobe_in_srgb(colour)
+        assert max(abs(a - b) for a, b in zip(expected, got, strict=True)) <= 3, (colour, expected, got)
+
+
+def test_colours_are_the_same_however_many_strips_a_picture_is_worked_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = saved(photo(120, 90).convert("RGBA"), "PNG", icc_profile=pictures.adobe_profile())
+    whole = convert(data).original
+    monkeypatch.setattr(colours, "STRIP_PIXELS", 120 * 7)
+
+    assert convert(data).original == whole
+
+
+def test_a_lossless_webp_too_large_to_be_encoded_again_becomes_a_png_of_the_same_pixels(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(stills, "MOST_EXACT_WEBP_PIXELS", 320 * 200 - 1)
+    picture = photo()
+
+    kept = convert(saved(picture, "WEBP", lossless=True))
+
+    assert kept.result.kind == decoding.KINDS["PNG"]
+    assert opened(kept.original).format == "PNG"
+    assert opened(kept.original).convert("RGB").tobytes() == picture.tobytes()
+
+
+def test_an_opaque_lossy_webp_stays_one_however_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stills, "MOST_EXACT_WEBP_PIXELS", 1)
+
+    kept = convert(saved(photo(), "WEBP"))
+
+    assert (kept.result.kind, opened(kept.original).format) == (decoding.KINDS["WEBP"], "WEBP")
+
+
+def test_a_lossy_webp_that_its_format_has_no_room_for_becomes_a_jpeg(monkeypatch: pytest.MonkeyPatch) -> None:
+    save = Image.Image.save
+
+    def without_room(image: Image.Image, target: object, format: str, **options: object) -> None:  # noqa: A002
+        if format == "WEBP" and options.get("quality") == stills.WEBP_LOSSY_OPTIONS["quality"]:
+            raise ValueError("encoding error 6")
+        save(image, target, format=format, **options)  # type: ignore[arg-type]
+
+    data = saved(photo(), "WEBP")
+    monkeypatch.setattr(Image.Image, "save", without_room)
+
+    kept = convert(data)
+
+    assert kept.result.kind == decoding.KINDS["JPEG"]
+    assert opened(kept.original).format == "JPEG"
+
+
+@pytest.mark.parametrize("transparent", [True, False])
+@pytest.mark.parametrize("lossless", [True, False])
+def test_a_webp_is_decoded_to_the_same_pixels_as_pillow_decodes_it(lossless: bool, transparent: bool) -> None:
+    picture = photo().convert("RGBA")
+    if transparent:
+        picture.putalpha(Image.radial_gradient("L").resize(picture.size))
+    data = saved(picture, "WEBP", lossless=lossless)
+    header = webp.parse(io.BytesIO(data))
+    assert header is not None
+    assert header.transparent == transparent
+
+    decoded = libwebp.decoded(data, picture.size, transparent=header.transparent)
+
+    assert decoded is not None
+    assert decoded.convert("RGBA").tobytes() == opened(data).convert("RGBA").tobytes()
+
+
+def test_a_webp_is_accepted_where_libwebp_cannot_be_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(libwebp, "_decoder", lambda: None)
+    picture = corners(80, 48)
+
+    kept = convert(saved(picture.transpose(Image.Transpose.ROTATE_90), "WEBP", lossless=True, exif=pictures.exif(6)))
+
+    assert opened(kept.original).convert("RGB").tobytes() == picture.tobytes()
+
+
+def test_a_canvas_of_an_animated_webp_that_is_too_large_is_refused_with_its_own_words() -> None:
+    size = (3000, 2767)
+    frames = [Image.new("RGB", size, colour) for colour in ("red", "blue")]
+
+    code, message = refusal(animated("WEBP", frames, duration=50, method=0))
+
+    assert code == "too_many_pixels"
+    assert "3,000 by 2,767" in message
+    assert "8.3 million pixels in a frame" in message
+
+
 def test_transparency_survives_a_change_of_colours() -> None:
     glass = Image.new("RGBA", (32, 32), (255, 0, 0, 90))
 
@@ -284,6 +406,27 @@ def test_a_jpeg_costs_no_more_bytes_than_before_however_it_was_compressed() -> N
         data = saved(photo(800, 600), "JPEG", quality=quality)
 
         assert len(convert(data).original) < 1.1 * len(data)
+
+
+@pytest.mark.parametrize("quality", [1, 20, 49, 50, 75, 92, 98, 100])
+def test_a_jpeg_of_a_usual_encoder_keeps_its_quantization(quality: int) -> None:
+    data = saved(photo(), "JPEG", quality=quality)
+
+    kept = opened(convert(data).original)
+
+    assert kept.quantization == opened(data).quantization  # type: ignore[attr-defined]
+
+
+def test_words_in_a_quantization_table_are_not_stored() -> None:
+    table = (SECRET.encode() * 6)[:64]
+    data = saved(photo(), "JPEG", qtables=[list(table), list(table)])
+    at = data.index(b"\xff\xdb") + 5
+    data = data[:at] + table + data[at + 64 :]  # in the file's own order
+
+    kept = convert(data)
+
+    assert SECRET.encode() in data
+    assert SECRET.encode() not in kept.original
 
 
 def test_a_jpeg_of_several_pictures_becomes_its_first() -> None:
@@ -351,7 +494,7 @@ def test_an_animated_webp_keeps_its_frames_their_times_and_its_loop(lossless: bo
 
 
 def test_who_waits_longer_than_the_deadline_for_a_turn_hears_that_the_service_is_busy() -> None:
-    with decoding._slot, context.deadline_of(0.05), pytest.raises(ProblemError) as refused:
+    with turns._slot, context.deadline_of(0.05), pytest.raises(ProblemError) as refused:
         convert(PNG)
 
     assert (refused.value.problem.code, refused.value.problem.status) == ("busy", 503)

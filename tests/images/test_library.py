@@ -1,4 +1,4 @@
-"""What can be done with a person's images, on a real database and a real file system."""
+"""What can be done with a person's images, on a real database and on both stores: a file system and an S3 server."""
 
 from __future__ import annotations
 
@@ -6,21 +6,20 @@ import hashlib
 import io
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 from django.db import DatabaseError, IntegrityError, OperationalError, connection, transaction
 
-from images import library, limits
+from images import library, limits, store
 from images.models import Image, Owner
 from internal import context
 from internal.problems import ProblemError
 from tests.images.pictures import animated, animation, corners, photo, saved
 from tests.images.test_store import file_size_limit
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("any_store")]
 
 PNG = saved(corners(), "PNG")
 
@@ -66,7 +65,7 @@ def in_parallel(calls: list[Callable[[], Any]]) -> list[Any]:
     return results
 
 
-def test_a_stored_image_has_its_record_and_its_three_files(image_root: Path, stored: Any) -> None:
+def test_a_stored_image_has_its_record_and_its_three_files(stored: Any) -> None:
     owner = uuid4()
 
     image = library.store_image(owner, io.BytesIO(saved(photo(900, 600), "JPEG")))
@@ -76,7 +75,8 @@ def test_a_stored_image_has_its_record_and_its_three_files(image_root: Path, sto
     assert (image.content_type, image.width, image.height, image.animated) == ("image/jpeg", 900, 600, False)
     assert not image.is_profile_image
     record = Image.objects.get()
-    content = (image_root / image.path.removeprefix("/")).read_bytes()
+    with store.storage().open(image.path.removeprefix("/")) as file:
+        content = file.read()
     assert (record.size_bytes, record.sha256) == (len(content), hashlib.sha256(content).hexdigest())
     assert library.get_image(owner, image.id) == image
     assert kept(owner) == (1, len(content))

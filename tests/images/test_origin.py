@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import os
+import tracemalloc
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +16,12 @@ from images import store
 
 ID = "0b1c2d3e-0000-4000-8000-000000000001"
 NAME = f"{ID}.png"
+both_stores = pytest.mark.usefixtures("any_store")
 
 
 @pytest.fixture
 def content(image_root: Path) -> bytes:
-    """What is stored as NAME, with a known moment of change."""
+    """What is stored as NAME in a folder, with a known moment of change."""
     (image_root / "uploads").mkdir()
     path = image_root / "uploads" / NAME
     path.write_bytes(b"pixels" * 100)
@@ -41,7 +45,7 @@ def test_stored_bytes_come_with_the_headers_that_files_gives(content: bytes) -> 
     assert headers == {
         "Content-Type": "image/png",
         "Content-Length": "600",
-        "Cache-Control": "public, max-age=31536000, immutable",
+        "Cache-Control": "max-age=30, stale-while-revalidate=20, stale-if-error=86400",
         "ETag": '"6553f100-258"',
         "Last-Modified": "Tue, 14 Nov 2023 22:13:20 GMT",
         "Content-Security-Policy": "default-src 'none'; sandbox",
@@ -58,6 +62,59 @@ def test_a_head_request_has_the_headers_and_no_body(content: bytes) -> None:
     assert (answer.status_code, answer["Content-Length"]) == (200, "600")
     assert b"".join(answer) == b""
     answer.close()
+
+
+@both_stores
+def test_either_store_is_answered_alike_and_a_cache_can_ask_whether_it_still_has_the_same() -> None:
+    pixels = os.urandom(300_000)
+    store.put({f"uploads/{NAME}": io.BytesIO(pixels)})
+
+    answer = get(NAME)
+
+    etag, modified = answer["ETag"], answer["Last-Modified"]
+    assert (answer.status_code, answer.body) == (200, pixels)
+    assert (answer["Content-Type"], answer["Content-Length"]) == ("image/png", "300000")
+    assert etag == f'"{int(parsedate_to_datetime(modified).timestamp()):x}-{300_000:x}"'
+    assert answer["Cache-Control"] == "max-age=30, stale-while-revalidate=20, stale-if-error=86400"
+    head = Client().head(f"/uploads/{NAME}")
+    assert (head.status_code, head.content, head["ETag"], head["Content-Length"]) == (200, b"", etag, "300000")
+    assert (head["Content-Type"], head["Last-Modified"]) == ("image/png", modified)
+    same = get(NAME, if_none_match=etag)
+    assert (same.status_code, same.content, same["ETag"], same["Last-Modified"]) == (304, b"", etag, modified)
+    assert same["Cache-Control"] == answer["Cache-Control"]
+    assert get(NAME, if_none_match='"another"').body == pixels
+
+    store.remove([f"uploads/{NAME}"])
+
+    for gone in (get(NAME), get(NAME, if_none_match=etag), Client().head(f"/uploads/{NAME}")):
+        assert (gone.status_code, gone["Cache-Control"]) == (404, "max-age=5")
+
+
+@both_stores
+@pytest.mark.parametrize("extension", ["jpg", "webp", "gif", "avatar.webp", "card-2.webp"])
+def test_the_type_is_what_the_extension_says(extension: str) -> None:
+    store.put({f"uploads/{ID}.{extension}": io.BytesIO(b"pixels")})
+
+    kind = {"jpg": "jpeg"}.get(extension, extension.rpartition(".")[2])
+    assert get(f"{ID}.{extension}")["Content-Type"] == f"image/{kind}"
+
+
+@both_stores
+def test_an_answer_is_never_in_memory_as_a_whole() -> None:
+    store.put({f"uploads/{NAME}": io.BytesIO(bytes(24_000_000))})
+    get(NAME)  # what is loaded the first time does not count
+
+    tracemalloc.start()
+    try:
+        answer = Client().get(f"/uploads/{NAME}")
+        size = sum(map(len, answer.streaming_content))
+        answer.close()
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+    assert size == 24_000_000
+    assert peak < 3_000_000
 
 
 @pytest.mark.parametrize("condition", ['"6553f100-258"', 'W/"6553f100-258"', '"other", "6553f100-258"', "*"])
@@ -92,7 +149,7 @@ def test_every_other_name_is_not_found(content: bytes, image_root: Path, name: s
     answer = get(name)
 
     assert answer.status_code == 404
-    assert answer["Cache-Control"] == "no-store"
+    assert answer["Cache-Control"] in {"max-age=5", "no-store"}
 
 
 def test_a_link_out_of_the_store_is_not_served(content: bytes, image_root: Path, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import psycopg
 import pytest
 
 from ops.procfs import family, process_stat
-from tests.ops.running import Up, answers, manage, until
+from tests.ops.running import Up, answers, manage, processes_of, until
 from tests.ops.stored import database_url
 
 
@@ -89,6 +89,22 @@ def test_roles_that_crash_are_started_again_and_it_is_said(system: Up) -> None:
         until(lambda: not any(map(_exists, processes)), "nothing of the old one is left")  # noqa: B023
         assert f"{role} fell (signal SIGKILL); it starts again in" in system.output
         until(lambda: f"{role} is ready again" in system.output, "the return is said")  # noqa: B023
+
+
+def test_what_counts_for_files_belongs_to_it(system: Up) -> None:
+    until(lambda: system.status()["files"]["ready"], "files is ready")
+    writers = _metrics_writers(system)
+    assert len(writers) == 1
+    nginx = system.pid("files")
+    os.kill(writers[0], signal.SIGKILL)
+    until(lambda: "metrics of files fell (signal SIGKILL); it starts again" in system.output, "the fall is told")
+    until(lambda: system.status()["files"]["ready"] and _metrics_writers(system) not in ([], writers), "it is back")
+    assert system.pid("files") == nginx
+    assert system.manage("stop", "files").returncode == 0
+    assert _metrics_writers(system) == []
+    assert system.manage("start", "files").returncode == 0
+    assert len(_metrics_writers(system)) == 1
+    assert answers(system.url(1003, "/metrics"))
 
 
 def test_postgres_stops_alone_and_returns_and_the_others_go_on(system: Up) -> None:
@@ -185,6 +201,11 @@ def test_a_role_that_hangs_is_started_again(frozen: Frozen) -> None:
     until(lambda: "files fell (no answer at /livez 3 times in a row)" in up.output, "the hang is noticed")
     until(lambda: up.status()["files"]["ready"] and up.pid("files") != pid, "files is ready again")
     assert not any(map(_exists, frozen.processes))
+
+
+def _metrics_writers(system: Up) -> list[int]:
+    mark = str(system.state / "run" / "files" / "metrics").encode()
+    return [pid for pid in processes_of(system.state) if mark in Path(f"/proc/{pid}/environ").read_bytes()]
 
 
 def _exists(pid: int) -> bool:

@@ -9,8 +9,8 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
-from ops.layout import FILES, GATEWAY, Ports, State
-from ops.nginx import files_command
+from ops.layout import FILES, GATEWAY, METRICS, Ports, Role, State
+from ops.nginx import files_command, metrics_command
 from ops.postgres import Binaries, Postgres
 from ops.processes import Command, StopStep
 from ops.procfs import process_stat
@@ -27,7 +27,14 @@ class Shell:
     """A supervised shell in a folder: its processes so far, and what was said about it."""
 
     def __init__(
-        self, folder: Path, script: str, *, patience: float = PATIENCE, spawned: Callable[[], None] = lambda: None
+        self,
+        folder: Path,
+        script: str,
+        *,
+        patience: float = PATIENCE,
+        spawned: Callable[[], None] = lambda: None,
+        role: Role = GATEWAY,
+        companion: Supervised | None = None,
     ) -> None:
         self.pids: list[int] = []
         self.said: list[str] = []
@@ -41,7 +48,7 @@ class Shell:
             stop_steps=(StopStep(signal.SIGTERM, patience),),
         )
         self.supervised = Supervised(
-            GATEWAY,
+            role,
             port=1,
             management_port=2,
             command=lambda: command,
@@ -50,6 +57,7 @@ class Shell:
             spawned=self._note,
             say=self.said.append,
             hurry=self.hurry,
+            companion=companion,
         )
 
     async def start(self) -> int:
@@ -148,6 +156,30 @@ def test_hurry_ends_patience(tmp_path: Path) -> None:
     asyncio.run(scene())
 
 
+def test_a_companion_starts_with_the_role_falls_alone_and_stops_after_it(tmp_path: Path) -> None:
+    async def scene() -> None:
+        companion = Shell(tmp_path, SLEEPER, role=METRICS)
+        shell = Shell(tmp_path, SLEEPER, companion=companion.supervised)
+        pid = await shell.start()
+        async with asyncio.timeout(PATIENCE):
+            await shell.supervised.until_ready()
+        first = companion.pids[-1]
+        assert set(shell.supervised.pids.values()) == {pid, first}
+
+        os.kill(first, signal.SIGKILL)
+        async with asyncio.timeout(PATIENCE):
+            while companion.pids[-1] == first or not shell.supervised.status()["ready"]:
+                await asyncio.sleep(0.01)
+        assert (shell.pids, shell.supervised.restarts) == ([pid], 0)
+        assert any("fell (signal SIGKILL)" in said for said in companion.said)
+
+        await shell.stop()
+        assert [process_stat(each) for each in (pid, *companion.pids)] == [None] * 3
+        assert companion.supervised.state == "stopped"
+
+    asyncio.run(scene())
+
+
 def test_patience_with_everything_together_is_less_than_the_ten_seconds_of_a_stop(tmp_path: Path) -> None:
     """Roles stop side by side, then PostgreSQL: on a busy machine this sum is what bounds a stop, not a stopwatch."""
     state = State.at(tmp_path)
@@ -157,5 +189,6 @@ def test_patience_with_everything_together_is_less_than_the_ten_seconds_of_a_sto
     def patience(command: Command) -> float:
         return sum(step.patience for step in command.stop_steps)
 
-    roles = max(ROLES_STOP_SECONDS, patience(files_command(state, Ports())))
+    files = patience(files_command(state, Ports())) + patience(metrics_command(state, Ports()))
+    roles = max(ROLES_STOP_SECONDS, files)
     assert roles + patience(postgres.command()) < 8

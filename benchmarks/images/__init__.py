@@ -1,0 +1,1 @@
+"""What reading, storing and keeping images costs, beside what it cannot do without."""
