@@ -81,12 +81,14 @@ def prune(*, older_than: dt.timedelta, progress: Callable[[int], None] = lambda 
     return removed
 
 
-# The clock is the database's, as in the trigger that has to agree.
+# The clock is the database's, as in the trigger that has to agree. As a condition of the DELETE the batch might be
+# chosen several times over.
 _PRUNE = """
-    DELETE FROM {table} WHERE id IN (
+    WITH old AS MATERIALIZED (
         SELECT id FROM {table} WHERE occurred_at < now() - make_interval(secs => %(age)s) ORDER BY occurred_at, id
         LIMIT %(batch)s FOR UPDATE SKIP LOCKED
     )
+    DELETE FROM {table} AS event USING old WHERE event.id = old.id
 """
 
 

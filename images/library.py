@@ -170,7 +170,10 @@ def list_images(owner: UUID, *, cursor: str | None = None, limit: int = DEFAULT_
         except ValueError:
             message = "This is not a cursor of this list. Start without one."
             raise ProblemError(invalid_field("cursor", "invalid", message)) from None
-        images = images.filter(Q(created_at__lt=place.created_at) | Q(created_at=place.created_at, id__lt=place.id))
+        # What the second condition says already, the first says in a way in which the index can be entered there.
+        images = images.filter(created_at__lte=place.created_at).filter(
+            Q(created_at__lt=place.created_at) | Q(id__lt=place.id)
+        )
     total = Owner.objects.filter(account_id=owner).values_list("image_count", flat=True).first()
     page = list(images[: limit + 1])
     next_cursor = None

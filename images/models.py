@@ -17,8 +17,12 @@ class OwnerManager(models.Manager["Owner"]):
 
     def locked(self, account_id: UUID) -> Owner:
         """The owner's row, locked until the end of the transaction; made first where it is missing."""
-        self.bulk_create([Owner(account_id=account_id)], ignore_conflicts=True)
-        return self.select_for_update().get(account_id=account_id)
+        locked = self.select_for_update()
+        owner = locked.filter(account_id=account_id).first()
+        if owner is None:
+            self.bulk_create([Owner(account_id=account_id)], ignore_conflicts=True)
+            owner = locked.get(account_id=account_id)
+        return owner
 
 
 class Owner(models.Model):

@@ -61,8 +61,9 @@ class NonceStore:
         """
         with connections[router.db_for_write(self._model)].cursor() as cursor:
             cursor.execute(
-                f"DELETE FROM {self._table} WHERE nonce IN (SELECT nonce FROM {self._table} "  # noqa: S608
-                "WHERE expires_at < now() ORDER BY expires_at LIMIT %s FOR UPDATE SKIP LOCKED)",
+                f"WITH old AS MATERIALIZED (SELECT nonce FROM {self._table} "  # noqa: S608
+                "WHERE expires_at < now() ORDER BY expires_at LIMIT %s FOR UPDATE SKIP LOCKED) "
+                f"DELETE FROM {self._table} AS used USING old WHERE used.nonce = old.nonce",
                 [PURGE_LIMIT],
             )
             removed: int = cursor.rowcount

@@ -13,10 +13,13 @@ import sys
 import tempfile
 import threading
 import time
+from collections import deque
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from tests import support
-from tests.suites import LANES, SUITES, Suite
+from tests.suites import EITHER, LANES, SUITES, Suite
 
 
 class Outcome:
@@ -46,11 +49,12 @@ def main(arguments: list[str]) -> int:
         print(f"There is no suite {', '.join(unknown)}. There are: {', '.join(SUITES)}.", file=sys.stderr)
         return 2
     if arguments:
-        lanes = [[SUITES[name] for name in arguments]]
+        lanes, either = [deque(SUITES[name] for name in arguments)], deque[Suite]()
     else:
-        lanes = [[suite for suite in lane if suite.by_default] for lane in LANES]
+        lanes, either = [deque(lane) for lane in LANES], deque(EITHER)
+    wanted = [suite for lane in (*lanes, either) for suite in lane]
 
-    missing = {suite.name: tool for lane in lanes for suite in lane for tool in suite.tools if tool.find() is None}
+    missing = {suite.name: tool for suite in wanted for tool in suite.tools if tool.find() is None}
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is stopped
     started = time.monotonic()
     outcomes: list[Outcome] = []
@@ -60,12 +64,14 @@ def main(arguments: list[str]) -> int:
             support.Surroundings(Path(folder)) as surroundings,
         ):
             Path(folder).chmod(0o711)  # as root: PostgreSQL's own user passes through to its data
-            if any(suite.database for lane in lanes for suite in lane):
+            if any(suite.database for suite in wanted):
                 surroundings.start_postgres()  # here, because it ends with the thread that started it
-            if any(suite.system and not suite.own_system for lane in lanes for suite in lane):
+            if any(suite.system and not suite.own_system for suite in wanted):
                 surroundings.start_system()
             threads = [
-                threading.Thread(target=_run_lane, args=(lane, missing, surroundings, options, outcomes), daemon=True)
+                threading.Thread(
+                    target=_run_lane, args=((lane, either), missing, surroundings, options, outcomes), daemon=True
+                )
                 for lane in lanes
             ]
             for thread in threads:
@@ -75,17 +81,17 @@ def main(arguments: list[str]) -> int:
     except support.SurroundingsError as error:
         print(f"FAILED: {error}", file=sys.stderr)
         return 1
-    return _report(outcomes, missing, time.monotonic() - started, wanted=sum(map(len, lanes)))
+    return _report(outcomes, missing, time.monotonic() - started, wanted=len(wanted))
 
 
 def _run_lane(
-    lane: list[Suite],
+    queues: Sequence[deque[Suite]],
     missing: dict[str, support.Named],
     surroundings: support.Surroundings,
     options: list[str],
     outcomes: list[Outcome],
 ) -> None:
-    for suite in lane:
+    while suite := _next(queues):
         if suite.name in missing:
             continue
         started = time.monotonic()
@@ -98,6 +104,14 @@ def _run_lane(
         quiet = result.ok and "-s" not in options  # whoever asks pytest for the output wants to read it
         text = outcome.line() if quiet else f"{result.output}\n{outcome.line()}"
         print(text, flush=True)
+
+
+def _next(queues: Sequence[deque[Suite]]) -> Suite | None:
+    """The first suite of the first queue that has one; others may take from a queue at the same time."""
+    for queue in queues:
+        with suppress(IndexError):
+            return queue.popleft()
+    return None
 
 
 def _report(outcomes: list[Outcome], missing: dict[str, support.Named], seconds: float, *, wanted: int) -> int:

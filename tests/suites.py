@@ -38,7 +38,6 @@ class Suite:
         system: whether it needs the running system of the run: one `manage.py up`, shared by the suites of one lane.
         own_system: whether that system is one of its own, which gets the suite's environment and ends with the suite.
         workers: parallel pytest processes.
-        by_default: whether `make test` runs it without being asked.
     """
 
     name: str
@@ -48,7 +47,6 @@ class Suite:
     own_system: bool = False
     workers: int = 0
     tools: tuple[Tool, ...] = ()
-    by_default: bool = True
     commands: tuple[tuple[str, ...], ...] = ()
     environment: tuple[tuple[str, str], ...] = ()
     folder: str = ""
@@ -72,8 +70,9 @@ CHECKS = Suite(
 # The shortest times that the settings allow for tokens and for publishing a key; verifiers work as they always do.
 _SHORT_LIVES = (("ACCESS_TOKEN_SECONDS", "10"), ("SIGNING_KEY_PUBLISH_SECONDS", "15"))
 
-# Two lanes run at the same time, each in this order. The first one has the running system, which its suites share; the
-# last of them takes parts of the system down.
+# `make test` runs two lanes at the same time, each in this order; then whichever is free takes from EITHER. The first
+# lane has the running system, which its suites share; the last of them takes parts of the system down. The second one
+# has the database.
 SYSTEM_LANE = (
     Suite("contracts", settings="gateway", system=True),
     Suite("live", system=True, folder="api/live"),
@@ -81,42 +80,40 @@ SYSTEM_LANE = (
     Suite("e2e", system=True, tools=(CHROMIUM,)),
     Suite("outage", system=True, tools=(CHROMIUM,)),
 )
-OTHER_LANE = (
+DATABASE_LANE = (
     CHECKS,
+    Suite("auth", settings="auth", database=True),
+    Suite("images", settings="images", database=True),
+    Suite("fuzz_images", settings="images", database=True),
+    Suite("console", settings="console", database=True),
+)
+EITHER = (
     Suite("config"),
     Suite("internal", settings="gateway"),
     Suite("api", settings="gateway"),
     Suite("portal", settings="gateway"),
-    Suite("auth", settings="auth", database=True),
-    Suite("images", settings="images", database=True),
-    Suite("fuzz_images", settings="images", database=True),
-    Suite("files", workers=4),
-    Suite("console", settings="console", database=True),
     Suite("ops"),
+    Suite("files", workers=4),
     Suite("crash_short", system=True, own_system=True, folder="crash", environment=(("SEAWALL_TEST_TIMEOUT", "600"),)),
     Suite("disk"),
 )
 # Apart from `make test`. Most of them measure times and rates of a whole machine, and want it quiet; what can be shown
 # without that (limits, how keys follow each other, equal work for known and unknown people) `auth` and `internal` show.
 ON_DEMAND = (
-    Suite("rotation", system=True, own_system=True, by_default=False, environment=_SHORT_LIVES),
-    Suite("flood", system=True, by_default=False),
-    Suite(
-        "uploads", settings="images", database=True, by_default=False, environment=(("SEAWALL_TEST_TIMEOUT", "600"),)
-    ),
+    Suite("rotation", system=True, own_system=True, environment=_SHORT_LIVES),
+    Suite("flood", system=True),
+    Suite("uploads", settings="images", database=True, environment=(("SEAWALL_TEST_TIMEOUT", "600"),)),
     Suite(
         "fuzz-images",
         settings="images",
         database=True,
-        by_default=False,
         folder="fuzz_images",
         environment=(("SEAWALL_FUZZ_CASES", "20000"), ("SEAWALL_TEST_TIMEOUT", "3600")),
     ),
-    Suite("timing", system=True, by_default=False, environment=(("SEAWALL_TEST_TIMEOUT", "1800"),)),
+    Suite("timing", system=True, environment=(("SEAWALL_TEST_TIMEOUT", "1800"),)),
     Suite(
         "fuzz-api",
         system=True,
-        by_default=False,
         folder="fuzz_api",
         environment=(("SEAWALL_FUZZ_CASES", "20000"), ("SEAWALL_TEST_TIMEOUT", "3600")),
     ),
@@ -124,17 +121,15 @@ ON_DEMAND = (
         "crash",
         system=True,
         own_system=True,
-        by_default=False,
         environment=(("SEAWALL_CRASHES", "500"), ("SEAWALL_TEST_TIMEOUT", "3600")),
     ),
     Suite(
         "rotation-default",
         system=True,
         own_system=True,
-        by_default=False,
         folder="rotation",
         environment=(("SEAWALL_TEST_TIMEOUT", "1800"),),
     ),
 )
-LANES = (SYSTEM_LANE, OTHER_LANE)
-SUITES = {suite.name: suite for suite in (*SYSTEM_LANE, *OTHER_LANE, *ON_DEMAND)}
+LANES = (SYSTEM_LANE, DATABASE_LANE)
+SUITES = {suite.name: suite for suite in (*SYSTEM_LANE, *DATABASE_LANE, *EITHER, *ON_DEMAND)}

@@ -63,6 +63,7 @@ def start(*words: object, environment: Mapping[str, str]) -> subprocess.Popen[st
         f"postgres://{settings['USER']}:{settings['PASSWORD']}@{settings['HOST']}:{settings['PORT']}/{settings['NAME']}"
     )
     inherited = {name: value for name, value in os.environ.items() if name != "IMAGE_ROOT"}
+    inherited["SEAWALL_STATE"] = str(PROJECT / "tests")  # and not where an `up` of this checkout has written something
     return subprocess.Popen(
         [sys.executable, "manage.py", "images", *map(str, words)],
         cwd=PROJECT,
