@@ -74,19 +74,19 @@ def lossless_webp_with_alpha() -> bytes:
 
 def largest_exact_webp() -> bytes:
     """The largest that is stored as a WebP again."""
-    return saved(hard("RGBA", 4, (4000, 3000)), "WEBP", lossless=True, quality=0, method=1)
+    return saved(hard("RGBA", 5, (4000, 3000)), "WEBP", lossless=True, quality=0, method=1)
 
 
 def gif() -> bytes:
-    return saved(hard("L", 12), "GIF")
+    return saved(hard("L", 16), "GIF")
 
 
 def gif_of_two_frames() -> bytes:
-    return animated("GIF", [hard("L", 26) for _ in range(2)], duration=100)
+    return animated("GIF", [hard("L", 40) for _ in range(2)], duration=100)
 
 
 def gif_of_most_frames() -> bytes:
-    return animated("GIF", [hard("L", 24, (1000, 500)) for _ in range(FRAMES)], duration=50)
+    return animated("GIF", [hard("L", 32, (1000, 500)) for _ in range(FRAMES)], duration=50)
 
 
 def webp_of_most_frames() -> bytes:
