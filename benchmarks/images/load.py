@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from benchmarks.images.processor import cpu_ms
@@ -47,14 +49,23 @@ def find_wrk() -> str | None:
     return shutil.which("wrk")
 
 
-def load(url: str, *, seconds: int, connections: int = CONNECTIONS, servers: Sequence[int] = ()) -> Load:
-    """Reads `url` over kept connections, one request after the other on each. `servers` are processes, with children.
+def load(
+    url: str, *, seconds: int, connections: int = CONNECTIONS, servers: Sequence[int] = (), core: int | None = None
+) -> Load:
+    """Reads `url` over kept connections, one request after the other on each.
+
+    Args:
+        url: what is read.
+        seconds: for how long.
+        connections: how many at once.
+        servers: processes, whose CPU is measured with that of their children.
+        core: the only processor that the readers use; None for any.
 
     Raises:
         LoadError: a read failed.
     """
     before = cpu_ms(servers)
-    threads = min(THREADS, connections)
+    threads = 1 if core is not None else min(THREADS, connections)
     finished = subprocess.run(
         [
             find_wrk() or "wrk",
@@ -67,6 +78,7 @@ def load(url: str, *, seconds: int, connections: int = CONNECTIONS, servers: Seq
             str(REPORT),
             url,
         ],
+        preexec_fn=None if core is None else partial(os.sched_setaffinity, 0, {core}),
         check=True,
         capture_output=True,
         text=True,
