@@ -231,14 +231,31 @@ class Writer:
         self._written = 0.0
         self._connections: dict[str, float] = {}
         self._connections_seen = 0.0
+        self._fault = ""
         try:
             with open(self._path) as file:
                 text = file.read()
+            counts = Counts()
+            counts.go_on_from(text)
         except FileNotFoundError:
             return
-        self._counts.go_on_from(text)
+        except (OSError, ValueError) as error:  # a crash of the machine has torn it
+            print(f"{self._path} cannot be read, and counting begins anew: {error}", file=sys.stderr, flush=True)
+            return
+        self._counts = counts
         if match := _POSITION.search(text):
             self._log.go_on_from(int(match[1]), int(match[2]))
+
+    def try_to_look(self, *, always: bool = False) -> None:
+        """As `look`; what stands in the way, such as a full disk, is said once, and it is tried again the next time."""
+        try:
+            self.look(always=always)
+            fault = ""
+        except OSError as error:
+            fault = str(error)
+        if fault and fault != self._fault:
+            print(f"The metrics cannot be written, and are tried again: {fault}", file=sys.stderr, flush=True)
+        self._fault = fault
 
     def look(self, *, always: bool = False) -> None:
         """Count what is new and write the metrics, if there is something new or it is time for it."""
@@ -286,10 +303,10 @@ def main() -> None:
     stop = {signal.SIGTERM, signal.SIGINT}
     signal.pthread_sigmask(signal.SIG_BLOCK, stop)
     writer = Writer(folder, int(port))
-    writer.look(always=True)
+    writer.try_to_look(always=True)
     while signal.sigtimedwait(stop, LOOK_SECONDS) is None:
-        writer.look()
-    writer.look(always=True)
+        writer.try_to_look()
+    writer.try_to_look(always=True)
 
 
 if __name__ == "__main__":

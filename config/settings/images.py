@@ -24,7 +24,7 @@ TOKEN_AUDIENCE = env.str("TOKEN_AUDIENCE", "seawall")
 JWKS_CACHE_FILE = env.str("JWKS_CACHE_FILE", "")
 FILE_UPLOAD_TEMP_DIR = env.str("UPLOAD_TEMP_DIR", "") or None
 STORAGES = {"images": image_store(env)}
-PRELOAD = ["images.store.storage"]
+PRELOAD = ["images.store.prepare"]
 
 MIDDLEWARE = [
     "internal.middleware.RequestContextMiddleware",

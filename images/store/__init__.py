@@ -43,6 +43,11 @@ def storage() -> ImageStorage:
     return cast(ImageStorage, storages["images"])
 
 
+def prepare() -> None:
+    """Makes the storage, and what a new store needs, before a role's workers are forked."""
+    storage().furnish()
+
+
 @contextmanager
 def failures_named() -> Iterator[None]:
     """Turns what a disk or an object store says into the problem that it stands for.

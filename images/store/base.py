@@ -65,6 +65,9 @@ class ImageStorage(Storage):
     def remove(self, names: Iterable[str]) -> dict[str, str]:
         """Removes files as far as they exist; returns those that could not be removed, each with the reason."""
 
+    def furnish(self) -> None:
+        """Makes what a new store needs, when a role starts."""
+
     @abstractmethod
     def require_usable(self) -> None:
         """Readiness. Raises StorageUnavailable if nothing could ever be stored as things are."""

@@ -40,6 +40,15 @@ class DurableFileSystemStorage(FileSystemStorage, ImageStorage):
         super().__init__(location, base_url, file_permissions_mode, directory_permissions_mode, **options)
         self._furnished = self._has_folder()
 
+    def furnish(self) -> None:
+        """Makes the folders of a new store, where that is possible: in the process of which all others are forks, so
+        that each of them knows from then on that there are folders.
+        """
+        root = Path(self.path(""))
+        if root.is_dir() and os.access(root, os.W_OK | os.X_OK):
+            with suppress(OSError):
+                self._furnish(root / self.INCOMING, root / FOLDER)
+
     def _save(self, name: str, content: File[Any]) -> str:
         target = Path(self.path(name))
         incoming = Path(self.path(self.INCOMING))
@@ -68,6 +77,8 @@ class DurableFileSystemStorage(FileSystemStorage, ImageStorage):
             for folder in folders:
                 self._make_folder(folder)
             self._furnished = True
+        elif self._has_folder():  # a copy of a store may have come without the folder that is empty most of the time
+            self._make_folder(Path(self.path(self.INCOMING)))
 
     def _has_folder(self) -> bool:
         return os.path.isdir(self.path(FOLDER))
@@ -143,7 +154,9 @@ class DurableFileSystemStorage(FileSystemStorage, ImageStorage):
             raise StorageUnavailable("the folder of the image store does not exist")
         if not os.access(root, os.R_OK | os.W_OK | os.X_OK):
             raise StorageUnavailable("the folder of the image store is not writable")
-        if self._furnished and not self._has_folder():
+        if self._has_folder():
+            self._furnished = True
+        elif self._furnished:
             raise StorageUnavailable("the folder of the image store is empty now, and was not before: is it mounted?")
 
     def is_up(self) -> bool:
