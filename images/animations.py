@@ -22,6 +22,7 @@ class WebpAnimation:
 
     kind = KINDS["WEBP"]
     animated = True
+    scans = 1
 
     def __init__(self, source: BinaryIO, header: webp.WebpHeader) -> None:
         self._source = source
@@ -74,6 +75,7 @@ class Gif:
     """A GIF of any number of frames."""
 
     kind = KINDS["GIF"]
+    scans = 1
 
     def __init__(self, parsed: gif.Gif) -> None:
         self._gif = parsed

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator
+from itertools import product
+from typing import cast
 
-from PIL import Image, ImageCms
+from PIL import Image, ImageChops, ImageCms
 
 from images import faults
 
@@ -26,6 +28,11 @@ _UPRIGHT = {
 }
 _SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
 _PROFILE_OF_MODE = {"L": "GRAY", "LA": "GRAY", "RGB": "RGB", "RGBA": "RGB", "CMYK": "CMYK"}
+_STEPS = range(0, 256, 17)
+_SAMPLES = Image.frombytes(
+    "RGB", (len(_STEPS) ** 3, 1), bytes(value for colour in product(_STEPS, repeat=3) for value in colour)
+)
+_NOT_SEEN = 3  # of 255: makers of sRGB profiles round its numbers differently
 
 
 def cleaned(image: Image.Image) -> Image.Image:
@@ -63,16 +70,19 @@ def _in_srgb(image: Image.Image, profile: bytes) -> Image.Image:
     """The picture with its colours in sRGB; as it is where the profile is none, or one for another kind of picture."""
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        if ImageCms.getProfileDescription(source).startswith("sRGB"):
+        mode = image.mode
+        if mode in {"P", "1"} or "transparency" in image.info:
+            mode = "RGBA" if image.has_transparency_data else "RGB" if mode == "P" else "L"
+        if source.profile.xcolor_space.strip() != _PROFILE_OF_MODE[mode]:
             return image
-        if image.mode in {"P", "1"} or "transparency" in image.info:
-            image = image.convert("RGBA" if image.has_transparency_data else "RGB" if image.mode == "P" else "L")
-        if source.profile.xcolor_space.strip() != _PROFILE_OF_MODE[image.mode]:
-            return image
-        colours = {"LA": "L", "RGBA": "RGB"}.get(image.mode, image.mode)
+        colours = {"LA": "L", "RGBA": "RGB"}.get(mode, mode)
         transform = ImageCms.buildTransform(source, _SRGB, colours, "RGB")
+        if _changes_nothing(transform, colours):
+            return image
     except (ImageCms.PyCMSError, OSError):
         return image
+    if mode != image.mode:
+        image = image.convert(mode)
 
     def converted(strip: Image.Image) -> Image.Image:
         alpha = strip.getchannel("A") if colours != strip.mode else None
@@ -85,6 +95,17 @@ def _in_srgb(image: Image.Image, profile: bytes) -> Image.Image:
         return result
 
     return _mapped(image, "RGB" if colours == "CMYK" else image.mode, converted)
+
+
+def _changes_nothing(transform: ImageCms.ImageCmsTransform, mode: str) -> bool:
+    """Whether the colours are those of sRGB already. What the profile calls itself says nothing about that."""
+    if mode == "CMYK":
+        return False
+    samples = _SAMPLES.getchannel("B") if mode == "L" else _SAMPLES
+    converted = ImageCms.applyTransform(samples, transform)
+    assert converted is not None
+    difference = ImageChops.difference(converted, samples.convert("RGB"))
+    return all(most <= _NOT_SEEN for _, most in cast(tuple[tuple[int, int], ...], difference.getextrema()))
 
 
 def _mapped(image: Image.Image, mode: str, function: Callable[[Image.Image], Image.Image]) -> Image.Image:

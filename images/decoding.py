@@ -21,7 +21,7 @@ from typing import BinaryIO, Protocol, TypeVar, cast
 from django.conf import settings
 from PIL import Image, ImageFile
 
-from images import derivatives, faults, gif, limits, turns, webp
+from images import derivatives, faults, gif, jpeg, limits, png, turns, webp
 from images.animations import Gif, WebpAnimation
 from images.kinds import KINDS as KINDS
 from images.kinds import Kind
@@ -34,6 +34,7 @@ warnings.simplefilter("error", Image.DecompressionBombWarning)
 
 MOST_SHARED_MEMORY = 200_000_000  # bytes: a picture that takes more is worked on alone in the role
 SECONDS_A_PIXEL = 0.1e-6  # that the work takes; what cannot be done in time is not begun
+SECONDS_A_PIXEL_OF_A_SCAN = 1e-9  # in which it is but gone over; what is decoded there is bounded by the file's size
 
 _T = TypeVar("_T")
 _HEAD = 512  # bytes that are looked at for a message that helps
@@ -74,6 +75,7 @@ class _Picture(Protocol):
     animated: bool
     size: tuple[int, int]
     frames: int
+    scans: int  # that each pixel is gone over in
 
     @property
     def memory(self) -> int:
@@ -136,8 +138,9 @@ def _examined(source: BinaryIO) -> Iterator[_Picture]:
         with faults.named():
             picture = _open(name, source)
         pixels = picture.size[0] * picture.size[1] * picture.frames
+        seconds = pixels * (SECONDS_A_PIXEL + picture.scans * SECONDS_A_PIXEL_OF_A_SCAN)
         alone = picture.memory > MOST_SHARED_MEMORY
-        with turns.in_role(alone=alone, seconds=pixels * SECONDS_A_PIXEL):
+        with turns.in_role(alone=alone, seconds=seconds):
             yield picture
 
 
@@ -149,7 +152,9 @@ def _open(name: str, source: BinaryIO) -> _Picture:
         return Gif(parsed)
     if name == "WEBP":
         return _open_webp(source)
-    picture = Still(name, source)
+    if name == "PNG":
+        png.check_chunks(source)
+    picture = Still(name, source, scans=jpeg.scans(source) if name == "JPEG" else 1)
     _check_pixels(*picture.size)
     return picture
 

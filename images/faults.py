@@ -22,6 +22,16 @@ def damaged() -> ProblemError:
     return not_an_image("The image is damaged or incomplete: it cannot be decoded to its end.")
 
 
+def too_many_scans(most: int) -> ProblemError:
+    """The JPEG would have to be gone over too often."""
+    return not_an_image(f"The JPEG is built up in more than {most} scans. Save it as an ordinary JPEG first.")
+
+
+def too_many_parts() -> ProblemError:
+    """The file is cut into more pieces, or padded more, than any program does."""
+    return not_an_image("The image consists of far more parts than a picture needs. Save it anew first.")
+
+
 def image_too_large() -> ProblemError:
     """The file has too many bytes."""
     megabytes = limits.MAX_BYTES // 1024**2

@@ -1,13 +1,13 @@
 """What can be done with a person's images. Everything here is about one owner; another's image does not exist.
 
 The order of things: bytes are durable before their record commits, and a record is gone before its bytes are. A crash
-in between leaves at most bytes without a record; never a record without its bytes. Bytes without a record are removed
-by images.upkeep.reaping, however long an upload may have been held up: see `_record`.
+in between leaves at most bytes without a record; never a record without its bytes. The bytes of what was deleted are
+known by name until they are gone (images.removals); other bytes without a record are removed by images.upkeep.reaping,
+however long an upload may have been held up: see `_record`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import BinaryIO
 from uuid import UUID, uuid4
 
@@ -17,7 +17,7 @@ from django.db import connections, models, router, transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from images import cursors, decoding, derivatives, faults, limits, store
+from images import cursors, decoding, derivatives, faults, limits, removals, store
 from images.models import Image, Owner
 from internal.context import current_deadline
 from internal.contracts import ImagePage, StoredImage
@@ -114,15 +114,16 @@ def store_derivatives(image_id: UUID, avatar: BinaryIO, card: BinaryIO) -> bool:
         before = image.stored_names[1:]
         image.derivation = derivatives.DERIVATION
         after = image.stored_names[1:]
+        removals.revoke(after)
         with store.failures_named():
             for name, file in zip(after, (avatar, card), strict=True):
                 store.storage().save(name, File(file))
         Owner.objects.locked(image.owner)
         changed = Image.objects.filter(id=image_id).update(derivation=image.derivation)
+        if changed and before != after:
+            removals.schedule(before)
     if not changed:
         store.remove(after)
-    elif before != after:
-        store.remove(before)
     return bool(changed)
 
 
@@ -253,14 +254,9 @@ def _clear_profile_flag(owner: UUID) -> None:
 
 
 def _delete(keeper: Owner, images: list[Image]) -> None:
-    """Deletes records under the owner's lock, and their bytes when that has committed."""
+    """Deletes records under the owner's lock, and has their bytes removed when that has committed."""
     if not images:
         return
     Image.objects.filter(id__in=[image.id for image in images]).delete()
     keeper.count(images=-len(images), stored_bytes=-sum(image.size_bytes for image in images))
-    transaction.on_commit(_removal(images), using=router.db_for_write(Image))
-
-
-def _removal(images: list[Image]) -> Callable[[], None]:
-    names = [name for image in images for name in image.stored_names]
-    return lambda: store.remove(names)
+    removals.schedule(name for image in images for name in image.stored_names)

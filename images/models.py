@@ -150,6 +150,18 @@ class Image(models.Model):
         )
 
 
+class Removal(models.Model):
+    """A file of a deleted image that is to go (images.removals). It is written in the transaction that deletes the
+    record, and deleted when the file is gone.
+    """
+
+    name = models.CharField(max_length=100, primary_key=True, editable=False)
+    since = models.DateTimeField(default=timezone.now, editable=False)
+
+    def __str__(self) -> str:
+        return self.name
+
+
 class SignatureNonce(models.Model):
     """A signed call that was let in, so that it is let in once only (see internal.nonces)."""
 

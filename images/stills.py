@@ -34,8 +34,9 @@ class Still:
     animated = False
     frames = 1
 
-    def __init__(self, name: str, source: BinaryIO, header: webp.WebpHeader | None = None) -> None:
+    def __init__(self, name: str, source: BinaryIO, header: webp.WebpHeader | None = None, *, scans: int = 1) -> None:
         self.kind = KINDS[name]
+        self.scans = scans
         self._name = name
         self._source = source
         self._header = header

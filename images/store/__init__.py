@@ -100,14 +100,15 @@ def look(name: str) -> Stored | None:
         return None
 
 
-def remove(stored: Iterable[str]) -> None:
-    """Removes the files, as far as they exist.
+def remove(stored: Iterable[str]) -> dict[str, str]:
+    """Removes the files, as far as they exist; returns those that could not be removed, each with the reason.
 
-    A file that cannot be removed stays behind without a record; that is logged, and never an error of the caller.
+    Those stay behind without a record; that is logged, and never an error of the caller.
     """
     left = storage().remove(stored)
     for reason in sorted(set(left.values())):
         log.error("image_bytes_left_behind", reason=reason, files=list(left.values()).count(reason))
+    return left
 
 
 def listing() -> Iterator[Stored]:

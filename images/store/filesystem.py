@@ -139,12 +139,17 @@ class DurableFileSystemStorage(FileSystemStorage, ImageStorage):
         Path(self.path(unfinished.name)).unlink(missing_ok=True)
 
     def remove(self, names: Iterable[str]) -> dict[str, str]:
+        names = list(names)
         left = {}
         for name in names:
             try:
                 self.delete(name)
             except OSError as error:
                 left[name] = str(error.strerror)
+        try:
+            _sync_folder(Path(self.path(FOLDER)))  # a power cut brings nothing back; nor does a volume that is away
+        except OSError as error:
+            return dict.fromkeys(names, str(error.strerror)) | left
         return left
 
     def require_usable(self) -> None:

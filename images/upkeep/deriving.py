@@ -11,8 +11,9 @@ from typing import BinaryIO, cast
 from django.conf import settings
 from PIL import Image as Picture
 
-from images import derivatives, gif, library, limits, store
+from images import derivatives, gif, library, limits, store, webp
 from images.models import Image
+from images.stills import Still
 from images.upkeep import content, walking
 from images.upkeep.walking import DAMAGED, MISSING, Finding, Progress, Tell
 from internal import context
@@ -119,6 +120,9 @@ def _still(image: Image) -> Picture.Image:
         try:
             if image.extension == "gif":
                 return gif.first_frame(gif.parse(copy, most_frames=limits.MAX_FRAMES))
+            header = webp.parse(copy)
+            if header is not None and not header.durations:
+                return Still("WEBP", copy, header).still()  # which needs much less memory than Pillow does
             still = Picture.open(copy, formats=(_FORMATS[image.extension],))
             still.load()
         except Exception as error:

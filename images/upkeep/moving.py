@@ -11,8 +11,8 @@ import errno
 import fcntl
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -114,7 +114,7 @@ def import_from(folder: Path, *, tell: Tell, progress: Progress) -> Moved:
         Stopped: the folder cannot be used, or the store is away or full.
     """
     with _exclusive(folder, _checked_for_import), _manifest_of(folder) as known:
-        return _bring_all(_folder(folder), _configured(), tell=tell, progress=progress, known=known)
+        return _bring_all(_folder(folder), _configured(), tell=tell, progress=progress, known=known, replace=False)
 
 
 def _bring_all(
@@ -125,12 +125,13 @@ def _bring_all(
     progress: Progress,
     manifest: TextIO | None = None,
     known: Callable[[Image], Mapping[str, str]] = lambda image: {},
+    replace: bool = True,
 ) -> Moved:
     done = Moved()
     total = Image.objects.count()
     outage = walking.Outage(_GOING_ON)
     images = ((image, known(image)) for image in walking.records())
-    with closing(walking.in_order(partial(_bring, source, target), images)) as brought:
+    with closing(walking.in_order(partial(_bring, source, target, replace), images)) as brought:
         for (image, _), outcome in brought:
             done.images += 1
             progress(done.images, total)
@@ -150,13 +151,13 @@ def _bring_all(
     return done
 
 
-def _bring(source: _Place, target: _Place, item: tuple[Image, Mapping[str, str]]) -> _Outcome:
+def _bring(source: _Place, target: _Place, replace: bool, item: tuple[Image, Mapping[str, str]]) -> _Outcome:
     image, known = item
     outcome = _Outcome()
     recorded: Digest | None = Digest.recorded(image)
     for name in image.stored_names:
         try:
-            _bring_one(source, target, name, recorded, known.get(name), outcome)
+            _bring_one(source, target, name, recorded, known.get(name), outcome, replace=replace)
         except OSError as error:
             outcome.findings.append(Finding(UNREADABLE, name, _reason(error)))
         recorded = None  # the picture comes first; of avatar and card nothing is recorded
@@ -164,11 +165,19 @@ def _bring(source: _Place, target: _Place, item: tuple[Image, Mapping[str, str]]
 
 
 def _bring_one(
-    source: _Place, target: _Place, name: str, recorded: Digest | None, known: str | None, outcome: _Outcome
+    source: _Place,
+    target: _Place,
+    name: str,
+    recorded: Digest | None,
+    known: str | None,
+    outcome: _Outcome,
+    *,
+    replace: bool,
 ) -> None:
+    """Brings a file that is not at the target, or not whole; another whole avatar or card only to `replace` it."""
     with ExitStack() as files:
         there = _look(files, target, name, recorded)
-        if there is not None and there.fault is None and recorded is not None:
+        if there is not None and there.fault is None and (recorded is not None or not replace):
             outcome.digests[name] = there.digest
             return
         here = _look(files, source, name, recorded)
@@ -230,7 +239,7 @@ def _manifest_of(folder: Path) -> Iterator[Callable[[Image], Mapping[str, str]]]
     Images are asked for in the order of their ids, which is that of the manifest: it is read once, line by line.
     """
     path = folder / MANIFEST
-    with path.open(encoding="utf-8") if path.is_file() else nullcontext(()) as lines:
+    with _opened(path) as lines:
         entries = _entries(path, lines)
         ahead = next(entries, None)
 
@@ -246,19 +255,35 @@ def _manifest_of(folder: Path) -> Iterator[Callable[[Image], Mapping[str, str]]]
         yield known
 
 
-def _entries(path: Path, lines: Any) -> Iterator[tuple[UUID, str, str]]:
+def _opened(path: Path) -> AbstractContextManager[Iterable[bytes]]:
+    try:
+        return path.open("rb")
+    except FileNotFoundError:
+        return nullcontext(())
+    except OSError as error:
+        raise Stopped(_no_manifest(path, _reason(error))) from error
+
+
+def _entries(path: Path, lines: Iterable[bytes]) -> Iterator[tuple[UUID, str, str]]:
     last: UUID | None = None
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(_read(path, lines), 1):
         try:
             entry = json.loads(line)
             name, sha256 = str(entry["name"]), str(entry["sha256"])
             image_id = UUID(name.removeprefix(f"{FOLDER}/")[:36])
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             raise Stopped(_no_manifest(path, f"line {number} is not one of it")) from None
         if last is not None and image_id < last:
             raise Stopped(_no_manifest(path, f"line {number} is out of order"))
         last = image_id
         yield image_id, name, sha256
+
+
+def _read(path: Path, lines: Iterable[bytes]) -> Iterator[bytes]:
+    try:
+        yield from lines
+    except OSError as error:
+        raise Stopped(_no_manifest(path, _reason(error))) from error
 
 
 def _no_manifest(path: Path, reason: str) -> str:

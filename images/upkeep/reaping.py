@@ -1,10 +1,11 @@
 """Bytes that no record names, and leftovers of writes that were cut off.
 
-A crash leaves them: an upload whose record never committed, a deletion whose bytes were not removed, pictures that were
-being remade. Age alone would be no proof that nobody makes a record of them yet: a process can be held up for hours.
-So the reaper holds the id of what it removes, looks for the record once more, and removes the picture before its avatar
-and card. Whoever makes a record holds the id, too, until the record is committed, and has made sure that the picture is
-there (images.library). Whichever comes first, the other sees it. The age only spares uploads that are under way.
+A crash leaves them: an upload whose record never committed, pictures that were being remade. Age alone would be no
+proof that nobody makes a record of them yet: a process can be held up for hours. So the reaper holds the id of what it
+removes, looks for the record once more, and removes the picture before its avatar and card. Whoever makes a record
+holds the id, too, until the record is committed, and has made sure that the picture is there (images.library).
+Whichever comes first, the other sees it. The age only spares uploads that are under way. The files of deleted images
+are known by name (images.removals) and go first, whatever their age.
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ from uuid import UUID
 from django.db import router, transaction
 from django.utils import timezone
 
-from images import store
+from images import removals, store
 from images.kinds import KINDS
-from images.models import Image
+from images.models import Image, Removal
 from images.store.base import FOLDER, Stored
 from images.upkeep import walking
 from images.upkeep.walking import Finding, Progress, Stopped, Tell
@@ -35,8 +36,11 @@ MINIMUM_AGE: Final = dt.timedelta(minutes=10)
 
 REMOVED, REMOVABLE, LEFT, UNKNOWN = "removed", "removable", "not removed", "left alone"
 
-_FEW = 100  # files; so many may be left behind whatever the store holds
-_SHARE = 10  # at most one in so many
+# Files that may be left behind. Crashes cut off a few uploads at a time, each of up to three files; what the wrong
+# database does not know is nearly everything, in a store of any size.
+_FEW, _SHARE = 100, 10  # so many whatever the store holds, else one in so many of all
+_HALF_OF = 48  # from so many on, at most as many as have a record
+_ALL_OF = 9  # from so many on, at most nine times as many as have a record: more than none must have one
 _GOING_ON = "Run the same command again when it does."
 
 
@@ -59,8 +63,11 @@ class Unnamed:
 
 @dataclass(slots=True)
 class Reaped:
-    """What came of it: files seen; files and bytes removed; leftovers of writes; what was too young, unknown, kept."""
+    """What came of it: files of deleted images removed; files seen; files and bytes removed that no record names;
+    leftovers of writes; what was too young, unknown, kept.
+    """
 
+    deleted: int = 0
     files: int = 0
     removed: int = 0
     removed_bytes: int = 0
@@ -94,26 +101,47 @@ def without_record(listing: Iterable[Stored], before: dt.datetime, seen: Progres
 
 
 def reap(*, older_than: dt.timedelta, dry_run: bool, expect_many: bool, tell: Tell, progress: Progress) -> Reaped:
-    """Removes what was left behind longer ago than `older_than`; a dry run tells what would be removed.
+    """Removes what deletions have not removed, and what was left behind longer ago than `older_than`.
+
+    A dry run tells what would be removed.
 
     Raises:
-        TooMany: a tenth of all files would go, and `expect_many` was not said. Nothing was removed.
+        TooMany: more would go than crashes leave, and `expect_many` was not said. Only what was deleted is removed.
         Stopped: the store is away.
     """
     assert older_than >= MINIMUM_AGE
     before = timezone.now() - older_than
+    done = Reaped()
+    _finish_removals(done, dry_run, tell)
     try:
         with store.failures_named():
             if not (dry_run or expect_many):
                 _refuse_too_many(before, progress)
-            return _reap(before, dry_run=dry_run, tell=tell, progress=progress)
+            _reap(before, done, dry_run=dry_run, tell=tell, progress=progress)
     except ProblemError as error:
         reason = error.__cause__ or error.problem.detail
         raise Stopped(f"The image store does not answer ({reason}). {_GOING_ON}") from error
+    return done
+
+
+def _finish_removals(done: Reaped, dry_run: bool, tell: Tell) -> None:
+    """Their age is nothing to wait for: who deleted them has been told that they are gone."""
+    if dry_run:
+        for removal in Removal.objects.order_by("name").iterator():
+            done.deleted += 1
+            tell(Finding(REMOVABLE, removal.name, f"of an image deleted at {removal.since:%Y-%m-%d %H:%M}"))
+        return
+    carried_out = removals.carry_out()
+    done.deleted += len(carried_out.gone)
+    done.failed += len(carried_out.left)
+    for name in carried_out.gone:
+        tell(Finding(REMOVED, name, "of a deleted image"))
+    for name, reason in carried_out.left.items():
+        tell(Finding(LEFT, name, reason))
 
 
 def _refuse_too_many(before: dt.datetime, progress: Progress) -> None:
-    files = left_behind = 0
+    files = unnamed_files = left_behind = 0
 
     def seen(count: int, _: int | None) -> None:
         nonlocal files
@@ -121,8 +149,9 @@ def _refuse_too_many(before: dt.datetime, progress: Progress) -> None:
         progress(count, None)
 
     for unnamed in without_record(store.listing(), before, seen):
+        unnamed_files += 1
         left_behind += unnamed.kind is Kind.LEFT_BEHIND
-    if left_behind > max(_FEW, files // _SHARE):
+    if _is_too_many(left_behind, files, files - unnamed_files):
         raise TooMany(
             f"{left_behind:,} of {files:,} stored files have no record, which is more than crashes leave. Is this the "
             "database that belongs to the store, and is it complete after a restore? Nothing was removed. If they are "
@@ -130,9 +159,15 @@ def _refuse_too_many(before: dt.datetime, progress: Progress) -> None:
         )
 
 
-def _reap(before: dt.datetime, *, dry_run: bool, tell: Tell, progress: Progress) -> Reaped:
-    done = Reaped()
+def _is_too_many(left_behind: int, files: int, recorded: int) -> bool:
+    return (
+        left_behind > max(_FEW, files // _SHARE)
+        or left_behind > max(_HALF_OF, recorded)
+        or left_behind > max(_ALL_OF, 9 * recorded)
+    )
 
+
+def _reap(before: dt.datetime, done: Reaped, *, dry_run: bool, tell: Tell, progress: Progress) -> None:
     def seen(count: int, _: int | None) -> None:
         done.files = count
         progress(count, None)
@@ -156,7 +191,6 @@ def _reap(before: dt.datetime, *, dry_run: bool, tell: Tell, progress: Progress)
         done.unfinished += 1
         done.removed_bytes += stored.size
         tell(Finding(REMOVABLE if dry_run else REMOVED, stored.name, "a write that was cut off"))
-    return done
 
 
 def _remove(image_id: UUID, stored: Stored, done: Reaped, tell: Tell) -> None:

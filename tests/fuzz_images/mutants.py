@@ -16,7 +16,10 @@ CLAIMS = (0, 1, 2, 63, 255, 256, 6324, 16383, 16384, 32767, 65535)  # of a width
 
 
 def seeds() -> list[bytes]:
-    """Good files of all formats and modes, small, with something hidden wherever there is a place for it."""
+    """Good files of all formats and modes, with something hidden wherever there is a place for it.
+
+    They are small, except for the last one: a JPEG of many scans.
+    """
     small = photo(64, 48)
     clear = small.convert("RGBA").rotate(20)
     return [
@@ -37,6 +40,7 @@ def seeds() -> list[bytes]:
         animated("WEBP", animation(), duration=50, lossless=True),
         pictures.with_gif_blocks(saved(small, "GIF", interlace=1)),
         pictures.with_gif_blocks(animated("GIF", animation(3), duration=20, disposal=2)),
+        saved(photo(2000, 1500).convert("L"), "JPEG", progressive=True, comment=marked.MARK),
     ]
 
 
@@ -96,8 +100,23 @@ def _parts_mixed(data: bytes, good: list[bytes], chance: random.Random) -> bytes
         case 2:
             del parts[at]
         case _:
-            parts[at:at] = [parts[at]] * chance.choice((2, 300))
+            parts[at:at] = _many(parts[at], chance.choice((2, 300, 100_000)))
     return head + b"".join(parts)
+
+
+def _scans_repeated(data: bytes, good: list[bytes], chance: random.Random) -> bytes:
+    """The last scan, or nothing but its header, again and again; that of the large picture for what has no scans."""
+    at, end = data.rfind(b"\xff\xda"), data.rfind(b"\xff\xd9")
+    if b"\xff\xc2" not in data or not 0 < at < end:
+        data = good[-1]
+        at, end = data.rfind(b"\xff\xda"), data.rfind(b"\xff\xd9")
+    scan = data[at : chance.choice((end, at + 10))]
+    return data[:end] + b"".join(_many(scan, chance.choice((2, 60, 100_000)))) + data[end:]
+
+
+def _many(part: bytes, count: int) -> list[bytes]:
+    """The part so many times, or as often as fits into a few megabytes."""
+    return [part] * min(count, 4_000_000 // max(len(part), 1))
 
 
 def _length_lying(data: bytes, good: list[bytes], chance: random.Random) -> bytes:
@@ -150,6 +169,7 @@ WAYS: tuple[Callable[[bytes, list[bytes], random.Random], bytes], ...] = (
     _of_two,
     _parts_mixed,
     _parts_mixed,
+    _scans_repeated,
     _length_lying,
     _size_lying,
 )

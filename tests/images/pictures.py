@@ -91,6 +91,7 @@ def swapped_profile() -> bytes:
 # Columns of Adobe RGB in XYZ, adapted to D50: red, green, blue.
 ADOBE_RGB = ((0.60974, 0.31111, 0.01947), (0.20528, 0.62567, 0.06087), (0.14919, 0.06322, 0.74457))
 ADOBE_GAMMA = 563 / 256
+_SRGB = ((0.43607, 0.22249, 0.01392), (0.38515, 0.71687, 0.09708), (0.14307, 0.06061, 0.71410))
 _XYZ_TO_SRGB = (
     (3.1338561, -1.6168667, -0.4906146),
     (-0.9787684, 1.9161415, 0.0334540),
@@ -99,19 +100,29 @@ _XYZ_TO_SRGB = (
 
 
 def adobe_profile() -> bytes:
-    """A colour profile of Adobe RGB (1998), made of numbers alone (ICC.1:2001-04)."""
+    """A colour profile of Adobe RGB (1998)."""
+    return _profile(SECRET, ADOBE_RGB, ADOBE_GAMMA)
+
+
+def linear_profile(description: str) -> bytes:
+    """A colour profile with the colours of sRGB and values that are proportional to light."""
+    return _profile(description, _SRGB, 1)
+
+
+def _profile(description: str, primaries: tuple[tuple[float, ...], ...], gamma: float) -> bytes:
+    """A colour profile made of numbers alone (ICC.1:2001-04)."""
 
     def fixed(*values: float) -> bytes:
         return b"".join(struct.pack(">i", round(value * 65536)) for value in values)
 
-    text = SECRET.encode() + b"\0"
-    curve = b"curv" + bytes(4) + struct.pack(">IH", 1, round(ADOBE_GAMMA * 256)) + bytes(2)
+    text = description.encode() + b"\0"
+    curve = b"curv" + bytes(4) + struct.pack(">IH", 1, round(gamma * 256)) + bytes(2)
     tags = {
         b"desc": b"desc" + bytes(4) + struct.pack(">I", len(text)) + text + bytes(78),
         b"cprt": b"text" + bytes(4) + text,
         b"wtpt": b"XYZ " + bytes(4) + fixed(0.9642, 1.0, 0.8249),
     }
-    for letter, column in zip(b"rgb", ADOBE_RGB, strict=True):
+    for letter, column in zip(b"rgb", primaries, strict=True):
         tags[bytes([letter]) + b"XYZ"] = b"XYZ " + bytes(4) + fixed(*column)
         tags[bytes([letter]) + b"TRC"] = curve
     table, body = struct.pack(">I", len(tags)), b""
@@ -161,6 +172,28 @@ def png_header(width: int, height: int) -> bytes:
     return (
         b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 64)) + chunk(b"IEND", b"")
     )
+
+
+def png_in_pieces(data: bytes, size: int) -> bytes:
+    """The PNG with its pixels in chunks of at most so many bytes."""
+    result, at = data[:8], 8
+    while at < len(data):
+        length, name = struct.unpack(">I4s", data[at : at + 8])
+        content = data[at + 8 : at + 8 + length]
+        at += length + 12
+        pieces = [content]
+        if name == b"IDAT":
+            pieces = [content[start : start + size] for start in range(0, length, size)]
+        for piece in pieces:
+            result += struct.pack(">I", len(piece)) + name + piece + struct.pack(">I", zlib.crc32(name + piece))
+    return result
+
+
+def with_scans(data: bytes, count: int) -> bytes:
+    """The progressive JPEG with so many more scans, in each of which nothing more is said of its first component."""
+    frame, end = data.index(b"\xff\xc2"), data.rindex(b"\xff\xd9")
+    scan = b"\xff\xda" + struct.pack(">HBBBBBB", 8, 1, data[frame + 10], 0, 1, 63, 0x10)
+    return data[:end] + scan * count + data[end:]
 
 
 def webp_canvas(width: int, height: int) -> bytes:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import contextlib
 import io
 import time
+import zlib
 from dataclasses import dataclass
 
 import pytest
-from PIL import Image, ImageDraw
+from PIL import Image, ImageCms, ImageDraw
 
-from images import colours, decoding, libwebp, limits, stills, turns, webp
+from images import colours, decoding, jpeg, libwebp, limits, png, stills, turns, webp
 from internal import context
 from internal.problems import ProblemError
-from tests.images import pictures
+from tests.images import marked, pictures
 from tests.images.pictures import SECRET, animated, animation, corners, opened, photo, saved
 
 FORMATS = ["PNG", "JPEG", "WEBP", "GIF"]
@@ -139,6 +140,103 @@ def test_a_gif_that_is_mostly_filler_costs_no_time(filler: bytes) -> None:
     assert time.monotonic() - started < 1.5
 
 
+SCANS = saved(photo(), "JPEG", progressive=True)
+END = SCANS.rindex(b"\xff\xd9")
+NOTE = marked.segment(0xE1, b"Exif\0\0")
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        pytest.param(pictures.with_scans(SCANS, 100), "more than 100 scans", id="scans"),
+        pytest.param(marked.jpeg_with(JPEG, b"\xff\xef\0\2" * 2_600_000), "parts", id="empty segments"),
+        pytest.param(marked.jpeg_with(JPEG, NOTE * 1_000_000), "parts", id="notes that add up"),
+        pytest.param(JPEG[:2] + JPEG[-2:] + NOTE * 1000 + JPEG[2:], "parts", id="segments behind an early end"),
+        pytest.param(SCANS[:END] + NOTE * 1000 + SCANS[END:], "parts", id="segments behind the scans"),
+        pytest.param(marked.jpeg_with(JPEG, b"\xff" * 100_001), "parts", id="padding"),
+        pytest.param(marked.jpeg_with(JPEG, NOTE + bytes(100_001)), "parts", id="filler"),
+        pytest.param(b"\xff\xd8\xff" + b"\0" * 200_000, "parts", id="nothing but filler"),
+        pytest.param(marked.png_with(PNG, marked.chunk(b"prVt", b"") * 860_000), "parts", id="empty chunks"),
+        pytest.param(marked.png_with(PNG, marked.chunk(b"prVt", b"") * 501, before=b"IEND"), "parts", id="at the end"),
+        pytest.param(marked.png_with(PNG, marked.chunk(b"IDAT", b"") * 20_001), "parts", id="empty pixel chunks"),
+    ],
+)
+def test_a_file_of_too_many_parts_is_refused_before_pillow_opens_it(
+    data: bytes, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[object] = []
+    monkeypatch.setattr(Image, "open", lambda file, **_: seen.append(file))
+
+    code, message = refusal(data)
+
+    assert code == "not_an_image"
+    assert words in message
+    assert not seen
+
+
+def test_texts_of_a_png_that_add_up_to_too_much_are_refused() -> None:
+    text = b"\0\1\0\0\0" + zlib.compress(b"a" * 1_000_000 + "\N{FISH}".encode())
+    texts = [marked.chunk(b"iTXt", b"%d" % number + text) for number in range(9)]
+
+    assert convert(marked.png_with(PNG, *texts[:8]))
+    assert refusal(marked.png_with(PNG, *texts))[0] == "not_an_image"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(SCANS, id="progressive"),
+        pytest.param(saved(photo(), "JPEG", progressive=True, restart_marker_blocks=1), id="restarts"),
+        pytest.param(saved(photo().convert("CMYK"), "JPEG", progressive=True, restart_marker_rows=1), id="18 scans"),
+        pytest.param(pictures.with_scans(SCANS, 90), id="100 scans"),
+        pytest.param(saved(photo(), "JPEG", icc_profile=bytes(1_000_000)), id="a profile in 16 segments"),
+        pytest.param(marked.jpeg_with(JPEG, *[marked.segment(0xE2, bytes(65_533))] * 155), id="10 MB of notes"),
+        pytest.param(marked.jpeg_with(JPEG, b"\xff" * 5000), id="some padding"),
+        pytest.param(JPEG + NOTE * 5000, id="segments behind the end"),
+        pytest.param(pictures.png_in_pieces(PNG, 10), id="pixels in small pieces"),
+        pytest.param(marked.png_with(PNG, *[marked.chunk(b"tEXt", b"a\0b")] * 400), id="many texts"),
+    ],
+)
+def test_a_file_of_many_parts_is_accepted(data: bytes) -> None:
+    kept = convert(data)
+
+    assert opened(kept.original).size == (320, 200)
+
+
+def test_scans_and_segments_are_counted_as_libjpeg_meets_them() -> None:
+    data = saved(photo().convert("CMYK"), "JPEG", progressive=True, restart_marker_blocks=1)
+    # A marker within a segment is none, and neither is one behind the end.
+    data = marked.jpeg_with(data, marked.segment(0xE5, b"\xff\xda\0\x08" * 500)) + SCANS * 100
+
+    assert jpeg.scans(io.BytesIO(data)) == 18
+    assert jpeg.scans(io.BytesIO(JPEG)) == 1
+    assert jpeg.scans(io.BytesIO(b"\xff\xd8\xff")) == 0
+
+
+def test_a_jpeg_of_many_scans_is_not_begun_when_there_is_no_time_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[float] = []
+    in_role = turns.in_role
+
+    def noted(*, alone: bool, seconds: float) -> contextlib.AbstractContextManager[None]:
+        asked.append(seconds)
+        return in_role(alone=alone, seconds=seconds)
+
+    monkeypatch.setattr(turns, "in_role", noted)
+    for data in (SCANS, pictures.with_scans(SCANS, 90)):
+        convert(data)
+
+    assert asked[1] - asked[0] == pytest.approx(90 * 320 * 200 * decoding.SECONDS_A_PIXEL_OF_A_SCAN)
+
+
+def test_as_many_pieces_of_pixels_as_there_may_be_are_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = pictures.png_in_pieces(PNG, 10)
+    monkeypatch.setattr(png, "MOST_PIXEL_CHUNKS", data.count(b"IDAT"))
+    convert(data)
+
+    monkeypatch.setattr(png, "MOST_PIXEL_CHUNKS", data.count(b"IDAT") - 1)
+    assert "parts" in refusal(data)[1]
+
+
 @pytest.mark.parametrize("name", FORMATS)
 def test_each_format_is_stored_in_the_same_format_with_avatar_and_card(name: str) -> None:
     kept = convert(saved(photo(1000, 700), name))
@@ -261,6 +359,30 @@ def test_colours_of_adobe_rgb_become_those_that_the_formulas_give(name: str, mod
     for colour, got in zip(palette, stored, strict=True):
         expected = pictures.adobe_in_srgb(colour)
         assert max(abs(a - b) for a, b in zip(expected, got, strict=True)) <= 3, (colour, expected, got)
+
+
+@pytest.mark.parametrize("name", ["sRGB-elle-V2-g10.icc", "sRGB", "sRGB IEC61966-2.1"])
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P"])
+def test_a_profile_that_only_calls_itself_srgb_is_not_taken_for_it(name: str, mode: str) -> None:
+    grey = Image.new("L", (32, 32), 55).convert(mode)  # 21.6 % of the light, which sRGB has at 128
+
+    kept = convert(saved(grey, "PNG", icc_profile=pictures.linear_profile(name)))
+
+    assert all(abs(value - 128) <= 3 for value in opened(kept.original).convert("RGB").getpixel((5, 5)))
+
+
+@pytest.mark.parametrize("name", ["sRGB", "unnn"])
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P"])
+def test_a_picture_in_srgb_keeps_its_exact_pixels(name: str, mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    profile = profile.replace("sRGB".encode("utf-16-be"), name.encode("utf-16-be"))
+    monkeypatch.setattr(colours, "_mapped", lambda *_: pytest.fail("converted"))
+    picture = photo().convert(mode)
+
+    kept = convert(saved(picture, "PNG", icc_profile=profile))
+
+    assert opened(kept.original).mode == mode
+    assert opened(kept.original).convert("RGBA").tobytes() == picture.convert("RGBA").tobytes()
 
 
 def test_colours_are_the_same_however_many_strips_a_picture_is_worked_in(monkeypatch: pytest.MonkeyPatch) -> None:

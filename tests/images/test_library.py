@@ -5,19 +5,26 @@ from __future__ import annotations
 import hashlib
 import io
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from django.core.files.base import ContentFile
 from django.db import DatabaseError, IntegrityError, OperationalError, connection, transaction
+from prometheus_client import REGISTRY
 
-from images import library, limits, store
-from images.models import Image, Owner
+from images import library, limits, removals, store
+from images.models import Image, Owner, Removal
 from internal import context
 from internal.problems import ProblemError
+from tests.images.conftest import Person, s3_entry
 from tests.images.pictures import animated, animation, corners, photo, saved
+from tests.images.test_s3 import until
 from tests.images.test_store import file_size_limit
+from tests.proxies import Proxy, proxy
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("any_store")]
 
@@ -294,6 +301,142 @@ def test_nothing_stays_when_uploads_and_closing_meet(stored: Any) -> None:
 
     assert kept(owner) == (0, 0)
     assert stored() == set()
+
+
+@pytest.fixture
+def outage(request: pytest.FixtureRequest, settings: Any, image_root: Path) -> Iterator[Callable[[], Any]]:
+    """Makes the store go away for the length of a block."""
+    if isinstance(store.storage(), store.DurableFileSystemStorage):
+        yield lambda: unmounted(image_root)
+        return
+    server = request.getfixturevalue("s3")
+    with proxy(server.port) as middle:
+        settings.STORAGES = {**settings.STORAGES, "images": s3_entry(server, S3_ENDPOINT_URL=middle.url)}
+        yield lambda: cut(middle)
+
+
+@contextmanager
+def unmounted(image_root: Path) -> Iterator[None]:
+    away = image_root.rename(image_root.with_name("away"))
+    image_root.mkdir()
+    try:
+        yield
+    finally:
+        image_root.rmdir()
+        away.rename(image_root)
+
+
+@contextmanager
+def cut(middle: Proxy) -> Iterator[None]:
+    middle.mode = "cut"
+    try:
+        yield
+    finally:
+        middle.mode = "pass"
+
+
+def nobody_tries_any_more() -> bool:
+    return removals.retries._thread is None
+
+
+@pytest.mark.parametrize("address", ["/internal/v1/images/{}", "/internal/v1/account"])
+def test_what_is_deleted_while_the_store_is_away_goes_by_itself_when_it_is_back(
+    address: str, outage: Callable[[], Any], person: Person, stored: Any
+) -> None:
+    image, other = store_image(person.id), store_image(uuid4())
+    with outage():
+        assert person.client.delete(address.format(image)).status_code == 204
+        assert set(Removal.objects.values_list("name", flat=True)) == set(store.names(image, "png"))
+
+    until(lambda: not Removal.objects.exists())
+
+    assert stored() == set(store.names(other, "png"))
+    until(nobody_tries_any_more)
+
+
+def test_what_is_removed_at_once_leaves_nothing_to_do() -> None:
+    owner = uuid4()
+    library.delete_image(owner, store_image(owner))
+
+    assert not Removal.objects.exists()
+
+
+def test_a_deletion_that_is_rolled_back_leaves_nothing_to_remove() -> None:
+    owner = uuid4()
+    image = store_image(owner)
+
+    with transaction.atomic():
+        library.delete_image(owner, image)
+        assert Removal.objects.count() == 3
+        transaction.set_rollback(True)
+
+    assert not Removal.objects.exists()
+
+
+def test_a_name_stays_written_when_the_database_is_away_after_the_removal(
+    stored: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner = uuid4()
+    image = store_image(owner)
+    remove = store.remove
+
+    def remove_and_lose(names: Any) -> Any:
+        remove(names)
+        raise OperationalError("server closed the connection unexpectedly")
+
+    monkeypatch.setattr(store, "remove", remove_and_lose)
+    library.delete_image(owner, image)
+
+    assert stored() == set()
+    until(lambda: not Removal.objects.exists())
+    until(nobody_tries_any_more)
+
+
+def test_what_a_process_that_died_has_left_is_removed_by_the_watch(
+    stored: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner = uuid4()
+    image = store_image(owner)
+    with monkeypatch.context() as dying:
+        dying.setattr(removals, "_at_once", lambda names: None)
+        library.delete_image(owner, image)
+    assert len(stored()) == Removal.objects.count() == 3
+
+    removals.look()
+
+    assert stored() == set()
+    assert not Removal.objects.exists()
+    assert REGISTRY.get_sample_value("images_removals_waiting") == 0
+
+
+def test_what_a_record_names_is_never_removed(stored: Any) -> None:
+    names = store.names(store_image(uuid4()), "png")
+    Removal.objects.bulk_create(Removal(name=name) for name in names)
+
+    assert removals.carry_out().gone == []
+    assert stored() == set(names)
+    assert not Removal.objects.exists()
+
+
+def test_a_file_that_cannot_be_removed_keeps_no_other(stored: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(removals, "BATCH", 2)
+    names = sorted(f"uploads/{uuid4()}.png" for _ in range(5))
+    for name in names:
+        store.storage().save(name, ContentFile(b"content"))
+    Removal.objects.bulk_create(Removal(name=name) for name in names)
+    remove = type(store.storage()).remove
+
+    def refuse(self: Any, asked: Any) -> dict[str, str]:
+        stuck = {name: "Operation not permitted" for name in asked if name == names[0]}
+        return remove(self, [name for name in asked if name not in stuck]) | stuck
+
+    monkeypatch.setattr(type(store.storage()), "remove", refuse)
+
+    done = removals.carry_out()
+
+    assert (done.gone, done.left) == (names[1:], {names[0]: "Operation not permitted"})
+    assert list(Removal.objects.values_list("name", flat=True)) == names[:1]
+    assert stored() == set(names[:1])
 
 
 def test_files_go_when_the_record_cannot_be_written(stored: Any, monkeypatch: pytest.MonkeyPatch) -> None:

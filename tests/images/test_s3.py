@@ -7,6 +7,7 @@ import contextlib
 import datetime as dt
 import hashlib
 import ipaddress
+import socket
 import ssl
 import threading
 import time
@@ -120,6 +121,34 @@ def test_a_request_carries_a_digest_and_no_acl(image_bucket: S3Server, settings:
     assert "x-amz-acl" not in head
     assert "checksum" not in head
     assert request.endswith(b"\r\n\r\ncontent")
+
+
+def test_a_server_that_wants_a_digest_with_a_list_of_names_removes_what_it_is_asked_to(
+    image_bucket: S3Server, settings: Any
+) -> None:
+    def strict(connection: socket.socket, request: bytes) -> None:
+        head = request.partition(b"\r\n\r\n")[0].lower()
+        if head.startswith(b"post") and b"\r\ncontent-md5:" not in head:
+            connection.sendall(fault(400, "MissingContentMD5"))
+        else:
+            connection.sendall(reply(204, b"", "text/plain"))
+
+    names = {NAME.replace(".png", ending) for ending in (".png", ".avatar.webp", ".card.webp")}
+    with saying(settings, image_bucket, strict) as other:
+        assert store.remove(names) == {}
+
+    lines = {request.partition(b"\r\n")[0].decode() for request in other.requests}
+    assert lines == {f"DELETE /{image_bucket.bucket}/{name} HTTP/1.1" for name in names}
+    assert not any(b"checksum" in request.lower() for request in other.requests)
+
+
+def test_what_the_store_does_not_remove_is_returned_with_the_reason(image_bucket: S3Server, settings: Any) -> None:
+    with saying(settings, image_bucket, answers(fault(400, "InvalidRequest"))):
+        assert store.remove([NAME]) == {NAME: "InvalidRequest (400)"}
+    with saying(settings, image_bucket, answers(fault(404, "NoSuchKey"))):
+        assert store.remove([NAME]) == {}
+    with saying(settings, image_bucket, answers(fault(404, "NoSuchBucket"))):
+        assert set(store.remove([NAME])) == {NAME}
 
 
 @pytest.mark.parametrize("tag", ['ETag: "00000000000000000000000000000000"', "X-Nothing: 1"])

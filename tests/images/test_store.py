@@ -206,6 +206,33 @@ def test_nothing_is_named_before_it_is_on_the_disk_and_the_folder_is_synced_last
     assert events == ["sync file", "rename", "sync folder"]
 
 
+def test_the_folder_is_synced_after_a_removal(image_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.put({NAME: io.BytesIO(b"content")})
+    synced: list[list[str]] = []
+    real_sync = os.fsync
+
+    def sync(handle: int) -> None:
+        synced.append(os.listdir(handle))
+        real_sync(handle)
+
+    monkeypatch.setattr(os, "fsync", sync)
+
+    assert store.remove([NAME]) == {}
+    assert synced == [[]]
+
+
+def test_nothing_counts_as_removed_while_the_volume_is_away(image_root: Path) -> None:
+    store.put({NAME: io.BytesIO(b"content")})
+    away = image_root.rename(image_root.with_name("away"))
+    image_root.mkdir()
+
+    assert store.remove([NAME]) == {NAME: "No such file or directory"}
+
+    image_root.rmdir()
+    away.rename(image_root)
+    assert store.remove([NAME]) == {}
+
+
 def test_a_full_disk_is_named_and_leaves_nothing_behind(image_root: Path, stored: Any) -> None:
     files = {NAME: io.BytesIO(b"x" * 1000), NAME.replace("1.png", "2.png"): io.BytesIO(b"x" * 200_000)}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -12,7 +13,7 @@ from django.db import OperationalError
 
 from images import store
 from images.management.commands import images as command
-from images.models import Image
+from images.models import Image, Removal
 from tests.images.commands import images, overwrite, start, stored_image
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -68,6 +69,16 @@ def test_people_read_sentences(tmp_path: Path) -> None:
         f"remade: {broken.stored_names[0]}: the avatar cannot be decoded",
         "2 images looked at: 1 got new avatar and card.",
     ]
+
+
+def test_people_read_how_many_files_of_deleted_images_wait(image_root: Path) -> None:
+    name = f"uploads/{uuid4()}.png"
+    overwrite(name, b"content")
+    Removal.objects.create(name=name)
+
+    assert said("verify").startswith("1 file of deleted images still to be removed: `images reap` does it now.\n")
+    assert said("reap").endswith("1 file of deleted images removed.\n")
+    assert not (image_root / name).exists()
 
 
 def test_an_empty_store_is_nothing_special(tmp_path: Path) -> None:

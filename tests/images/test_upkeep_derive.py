@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.db import DatabaseError, connection
 
-from images import derivatives, library, store
+from images import derivatives, library, libwebp, store
 from images.models import Image
 from images.upkeep import deriving, walking
 from tests.images.commands import PNG, content_of, flipped, images, overwrite, stored_image
@@ -70,6 +70,26 @@ def test_they_are_the_same_again_byte_for_byte_when_the_picture_was_stored_witho
     assert images("derive", "--all").summary["remade"] == 1
 
     assert [content_of(name) for name in image.stored_names[1:]] == before
+
+
+@pytest.mark.parametrize("lossless", [True, False])
+def test_a_webp_is_decoded_as_leanly_as_when_it_was_uploaded(lossless: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = stored_image(data=saved(photo(900, 600), "WEBP", lossless=lossless))
+    before = [opened(content_of(name)) for name in image.stored_names[1:]]
+    sizes: list[tuple[int, int]] = []
+    decoded = libwebp.decoded
+
+    def noted(data: bytes, size: tuple[int, int], *, transparent: bool) -> Any:
+        sizes.append(size)
+        return decoded(data, size, transparent=transparent)
+
+    monkeypatch.setattr(libwebp, "decoded", noted)
+
+    assert images("derive", "--all").summary["remade"] == 1
+
+    assert sizes == [(900, 600)]
+    after = [opened(content_of(name)) for name in image.stored_names[1:]]
+    assert all(ssim(old, new) > 0.98 for old, new in zip(before, after, strict=True))
 
 
 def test_they_look_the_same_again_when_the_picture_was_encoded_anew() -> None:

@@ -188,6 +188,21 @@ def test_what_the_store_has_whole_need_not_be_in_the_folder(folder: Path) -> Non
     assert (ran.status, ran.summary["present"], ran.summary["copied"]) == (0, 6, 0)
 
 
+def test_an_import_replaces_no_whole_avatar_or_card_by_an_older_one(folder: Path) -> None:
+    image, other = stored_image(), stored_image()
+    images("export", folder)
+    newer = content_of(stored_image(data=saved(photo(900, 600), "JPEG")).stored_names[1])
+    assert newer
+    overwrite(image.stored_names[1], newer)
+    overwrite(other.stored_names[1], b"rotten")
+
+    ran = images("import", folder)
+
+    assert (ran.status, ran.summary["copied"]) == (0, 1)
+    assert content_of(image.stored_names[1]) == newer
+    assert content_of(other.stored_names[1]) == (folder / other.stored_names[1]).read_bytes()
+
+
 def test_a_deleted_image_does_not_come_back(folder: Path, stored: Any) -> None:
     gone, kept = stored_image(), stored_image()
     images("export", folder)
@@ -327,6 +342,28 @@ def test_a_manifest_that_is_none_is_named_with_what_to_do(lines: str, fault: str
 
     error = refused("import", folder)
     assert fault in error
+    assert "Export again, or put it aside" in error
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe{\x00}\x00\n", b'{"name": "\xe4"}\n', b"[" * 100_000 + b"\n"])
+def test_a_manifest_that_is_not_even_text_is_named_too(content: bytes, folder: Path) -> None:
+    stored_image()
+    images("export", folder)
+    (folder / moving.MANIFEST).write_bytes(content)
+
+    error = refused("import", folder)
+    assert "line 1 is not one of it" in error
+    assert "Export again, or put it aside" in error
+
+
+def test_a_manifest_that_cannot_be_read_is_named_too(folder: Path) -> None:
+    stored_image()
+    images("export", folder)
+    (folder / moving.MANIFEST).unlink()
+    (folder / moving.MANIFEST).mkdir()
+
+    error = refused("import", folder)
+    assert "Is a directory" in error
     assert "Export again, or put it aside" in error
 
 

@@ -11,7 +11,7 @@ import pytest
 from django.db import connection, transaction
 
 from images import library, store
-from images.models import Image
+from images.models import Image, Removal
 from images.upkeep import reaping, walking
 from internal.problems import ProblemError
 from tests.images.commands import PNG, content_of, images, later, overwrite, stored_image
@@ -179,40 +179,100 @@ def waiting_for_a_lock() -> bool:
         return bool(cursor.fetchone()[0])
 
 
+class Killed(BaseException):
+    """As SIGKILL: nothing that follows is done."""
+
+
 @pytest.mark.parametrize("closing", [False, True])
-def test_what_a_deletion_leaves_that_is_killed_behind_its_commit_goes(
+def test_what_a_deletion_leaves_that_is_killed_behind_its_commit_goes_at_once(
     closing: bool, monkeypatch: pytest.MonkeyPatch, stored: Any
 ) -> None:
     image, other = stored_image(), stored_image()
+
+    def killed(names: Any) -> Any:
+        raise Killed
+
     with monkeypatch.context() as patch:
-        patch.setattr(store, "remove", lambda names: None)  # killed before it came to that
-        if closing:
-            library.close_account(image.owner)
-        else:
-            library.delete_image(image.owner, image.id)
+        patch.setattr(store, "remove", killed)
+        with pytest.raises(Killed):
+            library.close_account(image.owner) if closing else library.delete_image(image.owner, image.id)
     assert content_of(image.stored_names[0]) is not None
-    later(monkeypatch, hours=2)
 
-    assert images("reap").summary["removed"] == 3
+    would = images("reap", "--dry-run")
+    assert would.findings == {("removable", name) for name in image.stored_names}
+    assert images("verify").told == [{"what": "removals waiting", "files": 3}]
+    assert len(stored()) == 6
+    ran = images("reap")
+
+    assert ran.findings == {("removed", name) for name in image.stored_names}
+    assert (ran.status, ran.summary["deleted"], ran.summary["removed"]) == (0, 3, 0)
     assert stored() == set(other.stored_names)
+    assert images("reap").told == images("verify").told == []
 
 
-def test_the_wrong_database_does_not_empty_the_store(monkeypatch: pytest.MonkeyPatch, stored: Any) -> None:
-    monkeypatch.setattr(reaping, "_FEW", 5)
-    for _ in range(3):
-        stored_image()
+def test_what_was_deleted_and_cannot_be_removed_is_told(monkeypatch: pytest.MonkeyPatch, stored: Any) -> None:
+    names = left_behind()
+    Removal.objects.bulk_create(Removal(name=name) for name in names)
+    monkeypatch.setattr(type(store.storage()), "remove", lambda self, names: dict.fromkeys(names, "Not permitted"))
+
+    ran = images("reap")
+
+    assert (ran.status, ran.summary["failed"]) == (1, 3)
+    assert ran.findings == {("not removed", name) for name in names}
+    assert Removal.objects.count() == 3
+
+
+@pytest.mark.parametrize(("lost", "recorded"), [(4, 0), (33, 0), (10, 1), (17, 16)])
+def test_the_wrong_database_does_not_empty_the_store(
+    lost: int, recorded: int, monkeypatch: pytest.MonkeyPatch, stored: Any
+) -> None:
+    records_of(recorded)
+    for _ in range(lost):
+        left_behind()
     everything = stored()
-    Image.objects.all().delete()
     later(monkeypatch, hours=2)
 
     ran = images("reap")
 
     assert ran.status == 1
-    assert ran.error.startswith("9 of 9 stored files have no record, which is more than crashes leave.")
+    assert ran.error.startswith(
+        f"{3 * lost} of {3 * (lost + recorded)} stored files have no record, which is more than crashes leave."
+    )
     assert stored() == everything
     assert images("reap", "--dry-run").status == 0
-    assert images("reap", "--expect-many").summary["removed"] == 9
-    assert stored() == set()
+    assert images("reap", "--expect-many").summary["removed"] == 3 * lost
+    assert len(stored()) == 3 * recorded
+
+
+@pytest.mark.parametrize(("left", "recorded"), [(3, 0), (9, 1), (16, 2), (17, 17)])
+def test_what_crashes_leave_goes_without_a_word_more(
+    left: int, recorded: int, monkeypatch: pytest.MonkeyPatch, stored: Any
+) -> None:
+    records_of(recorded)
+    for _ in range(left):
+        left_behind()
+    later(monkeypatch, hours=2)
+
+    assert images("reap").summary["removed"] == 3 * left
+    assert len(stored()) == 3 * recorded
+
+
+@pytest.mark.parametrize(
+    ("left_behind", "files", "too_many"), [(100, 400, False), (101, 400, True), (1000, 10_000, False)]
+)
+def test_in_a_large_store_a_tenth_may_be_left_behind(left_behind: int, files: int, too_many: bool) -> None:
+    assert reaping._is_too_many(left_behind, files, files - left_behind) is too_many
+
+
+def records_of(count: int) -> None:
+    """So many images, quickly."""
+    if count:
+        template = stored_image()
+    for _ in range(count - 1):
+        template.pk = uuid4()
+        for name in template.stored_names:
+            overwrite(name, PNG)
+        template.save(force_insert=True)
 
 
 def test_any_number_of_files_is_gone_through_page_by_page(monkeypatch: pytest.MonkeyPatch, stored: Any) -> None:

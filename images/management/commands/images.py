@@ -17,6 +17,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import InterfaceError, OperationalError
 
 from images import store
+from images.models import Removal
 from images.store.base import StorageUnavailable
 from images.upkeep import deriving, moving, reaping, verifying
 from images.upkeep.counters import Miscount
@@ -69,13 +70,13 @@ class Command(BaseCommand):
         verify.add_argument("--sample", type=count, metavar="N", help="only N images, chosen at random")
         verify.add_argument("--repair-counters", action="store_true", help="set the counters of accounts right")
 
-        reap = actions.add_parser("reap", help="remove files without a record, which crashes have left")
+        reap = actions.add_parser("reap", help="remove what is left of deleted images, and what crashes have left")
         reap.add_argument(
             "--older-than", type=age, default=DEFAULT_AGE, metavar="AGE", help="such as 90m or 2d; default: %(default)s"
         )
         reap.add_argument("--dry-run", action="store_true", help="say what would be removed, and remove nothing")
         reap.add_argument(
-            "--expect-many", action="store_true", help="even if that is more than a tenth of everything stored"
+            "--expect-many", action="store_true", help="even if more files have no record than crashes leave"
         )
 
         export = actions.add_parser("export", help="copy everything to a folder, with a manifest; goes on where it was")
@@ -140,6 +141,9 @@ class Command(BaseCommand):
         ]
         if done.without_record is not None:
             lines.append(f"{_many(done.without_record, 'file')} older than {DEFAULT_AGE} without a record.")
+        if waiting := Removal.objects.count():
+            text = f"{_many(waiting, 'file')} of deleted images still to be removed: `images reap` does it now."
+            self._say({"what": "removals waiting", "files": waiting}, text)
         self._sum_up(asdict(done) | {"ok": done.ok}, " ".join(lines))
         if done.ok:
             return None
@@ -165,7 +169,8 @@ class Command(BaseCommand):
         self._sum_up(
             asdict(done),
             f"{_many(done.files, 'file')} looked at: {done.removed:,} without a record and {done.unfinished:,} "
-            f"unfinished {verb} ({done.removed_bytes:,} bytes), {done.young:,} too young, {done.unknown:,} unknown.",
+            f"unfinished {verb} ({done.removed_bytes:,} bytes), {done.young:,} too young, {done.unknown:,} unknown."
+            + (f" {_many(done.deleted, 'file')} of deleted images {verb}." if done.deleted else ""),
         )
         return f"{_many(done.failed, 'file')} could not be removed; see above." if done.failed else None
 
