@@ -2,7 +2,8 @@
 
 What is deleted writes the names of its files in the same transaction, and a name stays written until its file is gone:
 whatever fails or dies in between, it is known what has to go. It is tried at once, then again and again by a thread of
-this process, by a watch for those that died, and by `images reap`. Several may do it at the same time; a removal can be repeated.
+this process, by a watch for those that died, and by `images reap`. Several may do it at the same time; a removal can be
+repeated.
 """
 
 from __future__ import annotations
