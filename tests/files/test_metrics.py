@@ -209,62 +209,59 @@ def fill(log: Path) -> None:
     os.close(descriptor)
 
 
-def test_a_disk_that_the_log_has_filled_stops_no_image_and_is_free_again_when_somebody_counts() -> None:
+@contextlib.contextmanager
+def metrics_on_a_disk_of(size: str) -> Iterator[tuple[Path, Path]]:
+    """A folder for nginx with a stored image, and its folder of metrics, which is a small file system of its own."""
     if os.geteuid() != 0:
         pytest.skip("needs a file system of its own: run as root")
     with scratch_folder() as folder:
         store(folder / "store with spaces", f"{ID}.png")
         where = folder / "metrics"
-        options = f"size=256k,uid={UNPRIVILEGED},gid={UNPRIVILEGED}"
+        options = f"size={size},uid={UNPRIVILEGED},gid={UNPRIVILEGED}"
         mounted = subprocess.run(
             ["mount", "-t", "tmpfs", "-o", options, "tmpfs", where], capture_output=True, check=False
         )
         if mounted.returncode:
-            pytest.skip(f"no file system can be mounted here: {mounted.stderr.decode().strip()}")
+            said = mounted.stderr.decode().strip()
+            pytest.skip(f"no file system can be mounted here ({said}): run as root of a machine that lets it mount")
         try:
-            with running_nginx(folder, "volume", quiet=False) as files:
-                fill(files.metrics / "requests.log")
-                assert {files.ask(PATH).status for _ in range(50)} == {200}
-                with running_writer(files):
-                    until(lambda: requests(files).get("200", 0) > 10_000, "the log is counted")
-                    before = requests(files)["200"]
-
-                    def goes_on() -> bool:
-                        files.ask(PATH)
-                        return requests(files)["200"] > before
-
-                    until(goes_on, "nginx writes again, and that is counted")
+            yield folder, where
         finally:
             subprocess.run(["umount", where], check=True)
+
+
+def test_a_disk_that_the_log_has_filled_stops_no_image_and_is_free_again_when_somebody_counts() -> None:
+    with metrics_on_a_disk_of("256k") as (folder, _), running_nginx(folder, "volume", quiet=False) as files:
+        fill(files.metrics / "requests.log")
+        assert {files.ask(PATH).status for _ in range(50)} == {200}
+        with running_writer(files):
+            until(lambda: requests(files).get("200", 0) > 10_000, "the log is counted")
+            before = requests(files)["200"]
+
+            def goes_on() -> bool:
+                files.ask(PATH)
+                return requests(files)["200"] > before
+
+            until(goes_on, "nginx writes again, and that is counted")
 
 
 def test_a_disk_that_something_else_has_filled_ends_no_counting() -> None:
-    if os.geteuid() != 0:
-        pytest.skip("needs a file system of its own: run as root")
-    with scratch_folder() as folder:
-        store(folder / "store with spaces", f"{ID}.png")
-        where = folder / "metrics"
-        options = f"size=64k,uid={UNPRIVILEGED},gid={UNPRIVILEGED}"
-        mounted = subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", options, "tmpfs", where], capture_output=True, check=False
-        )
-        if mounted.returncode:
-            pytest.skip(f"no file system can be mounted here: {mounted.stderr.decode().strip()}")
-        try:
-            with running_nginx(folder, "volume") as files, running_writer(files) as writer:
-                counted(files, {})
-                files.ask(PATH)
-                (where / "something").touch()
-                fill(where / "something")
-                for _ in range(20):
-                    assert files.ask(PATH).status == 200
-                until(lambda: updated(files) < time.time() - 6, "nothing can be written")
-                assert writer.poll() is None
-                (where / "something").unlink()
-                until(lambda: updated(files) > time.time() - 5, "it goes on")
-                assert writer.poll() is None
-        finally:
-            subprocess.run(["umount", where], check=True)
+    with (
+        metrics_on_a_disk_of("64k") as (folder, where),
+        running_nginx(folder, "volume") as files,
+        running_writer(files) as writer,
+    ):
+        counted(files, {})
+        files.ask(PATH)
+        (where / "something").touch()
+        fill(where / "something")
+        for _ in range(20):
+            assert files.ask(PATH).status == 200
+        until(lambda: updated(files) < time.time() - 6, "nothing can be written")
+        assert writer.poll() is None
+        (where / "something").unlink()
+        until(lambda: updated(files) > time.time() - 5, "it goes on")
+        assert writer.poll() is None
 
 
 def updated(files: Files) -> float:
