@@ -34,7 +34,7 @@ from tests.ops.running import (
 from tests.ops.stored import database_url
 from tests.support import free_port_base
 
-as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: it is about how `up` behaves as root")
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="it is about how `up` behaves as root: run as root")
 
 
 def test_the_first_start_brings_everything_up_and_ctrl_c_takes_all_of_it_down(
