@@ -102,6 +102,10 @@ def _request_example(value: Any) -> OpenApiExample:
     return OpenApiExample("Example", value=value, request_only=True, media_type=JSON)
 
 
+_KEPT = (
+    "A change that was made in another way (at the portal, by another process) shows within a second; with "
+    "`Cache-Control: no-cache` in the request, at once."
+)
 _NO_CONTENT = OpenApiResponse(description="Done.")
 
 # --- examples ---
@@ -200,7 +204,8 @@ get_profile = extend_schema(
     summary="Show the profile",
     description=(
         "If a service does not answer, the profile comes without what that service knows: `limited` names the missing "
-        "parts. Without `account` only the id is there, which the access token proves, and the image."
+        "parts. Without `account` only the id is there, which the access token proves, and the image.\n\n"
+        f"{_KEPT}"
     ),
     responses=_answers(
         {
@@ -400,7 +405,7 @@ list_images = extend_schema(
     operation_id="listImages",
     tags=["Images"],
     summary="List images",
-    description="Newest first, in pages. Follow `next_cursor` or the `Link` header to the next page.",
+    description=f"Newest first, in pages. Follow `next_cursor` or the `Link` header to the next page.\n\n{_KEPT}",
     parameters=[serializers.PageQuery],
     responses=_answers(
         {

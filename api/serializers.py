@@ -4,6 +4,7 @@ services to judge. Outputs read the contracts' dataclasses."""
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, cast
 from uuid import UUID
 
@@ -210,7 +211,19 @@ class PageQuery(Input):
 
 
 class Output(serializers.Serializer[Any]):
-    pass
+    """What an answer shows."""
+
+    @classmethod
+    def shown(cls, value: Any) -> dict[str, Any]:
+        """The value as JSON members."""
+        members: dict[str, Any] = _describing(cls).to_representation(value)
+        return members
+
+
+@cache
+def _describing(kind: type[Output]) -> Output:
+    """One serializer for all values of its kind: REST framework makes every field anew for each serializer."""
+    return kind()
 
 
 @extend_schema_field({"type": "string", "format": "uri"})
@@ -335,8 +348,7 @@ class Problem(Output):
 
 
 def image_json(image: StoredImage) -> dict[str, Any]:
-    shown: dict[str, Any] = Image(image).data
-    return shown
+    return Image.shown(image)
 
 
 def upload_of(file: UploadedFile[bytes]) -> tuple[Any, int]:

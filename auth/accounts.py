@@ -149,6 +149,7 @@ def update(
                 session_id=session.id,
                 details={"fields": changed},
             )
+            require_time_left()
     return described(account)
 
 
@@ -199,6 +200,7 @@ def close(*, session: Session) -> None:
         lockout.forget(email=account.email)
         audit.record(audit.What.ACCOUNT_CLOSED, account_id=account.id, session_id=session.id)
         account.delete()
+        require_time_left()
     log.info("account_closed")
 
 

@@ -6,9 +6,14 @@ from django.utils import timezone
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
 
+from auth import rows
 from auth.models import Session
 from internal.authentication import BearerTokenAuthentication, Principal
 from internal.problems import Problem, ProblemError
+
+_TABLE = Session._meta.db_table
+# As SessionQuerySet.alive says.
+_ALIVE = f'"{_TABLE}".id = %s AND account_id = %s AND ended_at IS NULL AND expires_at > %s'
 
 
 class LiveSessionAuthentication(BaseAuthentication):
@@ -23,12 +28,8 @@ class LiveSessionAuthentication(BaseAuthentication):
         if proved is None:
             return None
         principal, _ = proved
-        session = (
-            Session.objects.alive(timezone.now())
-            .select_related("account")
-            .filter(pk=principal.session_id, account_id=principal.account_id)
-            .first()
-        )
+        known_by = [principal.session_id, principal.account_id, timezone.now()]
+        session = rows.first_with(Session, "account", _ALIVE, known_by)
         if session is None:
             raise ProblemError(Problem("invalid_token", "The session has ended: sign in again."))
         return principal, session

@@ -1,4 +1,5 @@
-"""Deletes what is over and serves nothing any more: sessions, used refresh tokens, counters of failed sign-ins.
+"""Deletes what is over and serves nothing any more: sessions, used refresh tokens, counters of failed sign-ins, changes
+that nobody asks for any more.
 
 Each step works in short transactions of their own and passes over rows that somebody else has locked, so it can run on
 a schedule, several times at once, and beside people who sign in.
@@ -15,7 +16,7 @@ from django.db import router, transaction
 from django.db.models import F, Model, Q, QuerySet
 from django.utils import timezone
 
-from auth import lockout, sessions
+from auth import changes, lockout, sessions
 from auth.models import RefreshToken, Session, SignInFailure
 
 BATCH: Final = 1_000  # rows of one transaction
@@ -33,6 +34,7 @@ class Purged:
     sessions: int
     refresh_tokens: int
     counters: int
+    changes: int
 
 
 def purge(*, progress: Progress = lambda kind, deleted: None) -> Purged:
@@ -42,6 +44,7 @@ def purge(*, progress: Progress = lambda kind, deleted: None) -> Purged:
         sessions=_delete("sessions", ended_sessions(now), progress),
         refresh_tokens=_delete("refresh tokens", superseded_tokens(now), progress),
         counters=_delete("counters", forgotten_counters(now), progress),
+        changes=changes.feed.prune(),
     )
 
 

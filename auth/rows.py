@@ -43,17 +43,47 @@ def first(model: type[Row], condition: str, parameters: Sequence[Any]) -> Row | 
         condition: SQL of ours, with %s for each of the parameters; never made of input.
         parameters: the values.
     """
-    select, names, converters = _select_statement(model)
-    using = router.db_for_read(model)
-    with connections[using].cursor() as cursor:
-        cursor.execute(f"{select} WHERE {condition} LIMIT 1", parameters)
+    values = _first_values(model, f"{_select_statement(model)} WHERE {condition} LIMIT 1", parameters)
+    return None if values is None else _row(model, values)
+
+
+def first_with(model: type[Row], parent: str, condition: str, parameters: Sequence[Any]) -> Row | None:
+    """As `first`, with the row that the foreign key `parent` leads to; a row without it is not found.
+
+    Args:
+        model: whose row.
+        parent: the name of a foreign key of the model.
+        condition: as for `first`; columns that both tables have are written table.column.
+        parameters: the values.
+    """
+    values = _first_values(model, f"{_select_statement(model, parent)} WHERE {condition} LIMIT 1", parameters)
+    if values is None:
+        return None
+    own = len(model._meta.local_concrete_fields)
+    row = _row(model, values[:own])
+    setattr(row, parent, _row(_parent_of(model, parent), values[own:]))
+    return row
+
+
+def _first_values(model: type[models.Model], statement: str, parameters: Sequence[Any]) -> list[Any] | None:
+    with connections[router.db_for_read(model)].cursor() as cursor:
+        cursor.execute(statement, parameters)
         found = cursor.fetchone()
-        if found is None:
-            return None
-        values = list(found)
-        for position, convert in converters:
-            values[position] = convert(values[position], None, cursor.db)
+    return None if found is None else list(found)
+
+
+def _row(model: type[Row], values: list[Any]) -> Row:
+    using = router.db_for_read(model)
+    names, converters = _columns(model)
+    for position, convert in converters:
+        values[position] = convert(values[position], None, connections[using])
     return model.from_db(using, names, values)
+
+
+def _parent_of(model: type[models.Model], parent: str) -> type[models.Model]:
+    related = model._meta.get_field(parent).related_model
+    assert isinstance(related, type)
+    return related
 
 
 @cache
@@ -69,11 +99,23 @@ def _insert_statement(model: type[models.Model]) -> tuple[str, tuple[Any, ...], 
 
 
 @cache
-def _select_statement(model: type[models.Model]) -> tuple[str, tuple[str, ...], tuple[tuple[int, Any], ...]]:
+def _select_statement(model: type[models.Model], parent: str | None = None) -> str:
+    table = model._meta.db_table
+    columns = [f'"{table}"."{field.column}"' for field in model._meta.local_concrete_fields]
+    if parent is None:
+        return f'SELECT {", ".join(columns)} FROM "{table}"'  # noqa: S608 - names of ours
+    other = _parent_of(model, parent)._meta
+    columns += [f'"{other.db_table}"."{field.column}"' for field in other.local_concrete_fields]
+    foreign, key = model._meta.get_field(parent).column, other.pk.column  # type: ignore[union-attr]
+    tables = f'"{table}" JOIN "{other.db_table}" ON "{table}"."{foreign}" = "{other.db_table}"."{key}"'
+    return f"SELECT {', '.join(columns)} FROM {tables}"  # noqa: S608 - names of ours
+
+
+@cache
+def _columns(model: type[models.Model]) -> tuple[tuple[str, ...], tuple[tuple[int, Any], ...]]:
+    """Names of the attributes, and what has to be converted by which function."""
     fields: list[Any] = list(model._meta.local_concrete_fields)
-    columns = ", ".join(f'"{field.column}"' for field in fields)
     converters = tuple(
         (position, field.from_db_value) for position, field in enumerate(fields) if hasattr(field, "from_db_value")
     )
-    statement = f'SELECT {columns} FROM "{model._meta.db_table}"'  # noqa: S608 - names of ours
-    return statement, tuple(field.attname for field in fields), converters
+    return tuple(field.attname for field in fields), converters

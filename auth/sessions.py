@@ -20,7 +20,7 @@ from auth import audit, rows, signing_keys
 from auth.models import Account, RefreshToken, Session
 from auth.models.session import DEVICE_LENGTH
 from internal import contracts
-from internal.problems import Problem, ProblemError
+from internal.problems import Problem, ProblemError, require_time_left
 
 IDLE_LIFETIME: Final = dt.timedelta(days=14)
 ABSOLUTE_LIFETIME: Final = dt.timedelta(days=90)
@@ -67,23 +67,31 @@ def refresh(*, refresh_token: str, device: str, address: str | None) -> contract
     now = timezone.now()
     with transaction.atomic(using=router.db_for_write(Session)):
         grant = _rotate(_find(refresh_token), device=device, address=address, now=now)
-    if grant is None:  # raised only now, so that the end of a session whose token was reused is committed
+        if grant is not None:  # the end of a session whose token was reused is committed in any case
+            require_time_left()
+    if grant is None:  # raised only now, outside of the transaction
         raise ProblemError(
             Problem("invalid_refresh_token", "The session has ended or never was; sign in again to get a new one.")
         )
     return grant
 
 
-def revoke(*, refresh_token: str) -> None:
-    """Ends the session of a refresh token; does nothing for a token that nobody knows."""
+def revoke(*, refresh_token: str) -> UUID | None:
+    """Ends the session of a refresh token, and says whose it was; does nothing for a token that nobody knows.
+
+    However late it is: whoever signs out has gone, and would be worse off with a session that goes on.
+    """
     with transaction.atomic(using=router.db_for_write(Session)):
         token = _find(refresh_token)
         if token is None:
-            return
+            return None
         session = Session.objects.select_for_update().filter(pk=token.session_id).first()
-        if session is not None and session.ended_at is None:  # the account may have been closed a moment ago
+        if session is None:  # the account has been closed a moment ago
+            return None
+        if session.ended_at is None:
             _end(session, Session.EndReason.SIGNED_OUT, timezone.now())
             audit.record(audit.What.SIGNED_OUT, account_id=session.account_id, session_id=session.id)
+        return session.account_id
 
 
 def of_account(*, account_id: UUID, current: UUID | None) -> tuple[contracts.Session, ...]:
@@ -116,6 +124,7 @@ def end(*, account_id: UUID, session_id: UUID) -> None:
         if session.ended_at is None:
             _end(session, Session.EndReason.ENDED_BY_OWNER, timezone.now())
             _record_end(session)
+            require_time_left()
 
 
 def end_others(*, account_id: UUID, keep: UUID) -> int:
@@ -186,12 +195,17 @@ def _grant(session: Session, now: dt.datetime) -> contracts.TokenGrant:
             created_at=now,
         )
     )
+    left = int((session.expires_at - now).total_seconds())
+    lifetime = min(settings.ACCESS_TOKEN_SECONDS, left)  # roles that cannot see the session go by the token alone
+    access_token = signing_keys.issue_access_token(
+        account_id=session.account_id, session_id=session.id, now=now, lifetime=lifetime
+    )
     return contracts.TokenGrant(
-        access_token=signing_keys.issue_access_token(account_id=session.account_id, session_id=session.id, now=now),
+        access_token=access_token,
         refresh_token=base64.urlsafe_b64encode(secret).decode().rstrip("="),
         token_type="Bearer",  # noqa: S106
-        expires_in=settings.ACCESS_TOKEN_SECONDS,
-        refresh_expires_in=int((session.expires_at - now).total_seconds()),
+        expires_in=lifetime,
+        refresh_expires_in=left,
     )
 
 

@@ -6,7 +6,7 @@ import datetime as dt
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from django.conf import settings
@@ -36,6 +36,18 @@ def public_jwks() -> dict[str, list[dict[str, str]]]:
     return {"keys": [key.public_jwk for key in published]}
 
 
+_PUBLISHED = "kid = %s AND state <> %s"  # as SigningKeyQuerySet.published says
+_imported: dict[str, tuple[dict[str, Any], OKPKey]] = {}
+
+
+def _public_key(key: SigningKey) -> OKPKey:
+    """The public half; the same object as long as it is the same key, by which a token is known to be verified."""
+    imported = _imported.get(key.kid)
+    if imported is None or imported[0] != key.public_jwk:
+        imported = _imported[key.kid] = (key.public_jwk, OKPKey.import_key(key.public_jwk))
+    return imported[1]
+
+
 class PublishedKeys:
     """The key set by which the auth role itself verifies: straight from the database, so that it is never stale."""
 
@@ -43,12 +55,12 @@ class PublishedKeys:
         """The public key of that id, if it is published."""
         if not key_id.isprintable():  # PostgreSQL refuses some characters that a forged token may name
             return None
-        key = SigningKey.objects.published().filter(kid=key_id).first()
-        return None if key is None else OKPKey.import_key(key.public_jwk)
+        found = rows.first(SigningKey, _PUBLISHED, [key_id, SigningKey.State.RETIRED])
+        return None if found is None else _public_key(found)
 
 
-def issue_access_token(*, account_id: UUID, session_id: UUID, now: dt.datetime) -> str:
-    """An access token (JWT, RFC 9068) for one session, good for ACCESS_TOKEN_SECONDS from `now`."""
+def issue_access_token(*, account_id: UUID, session_id: UUID, now: dt.datetime, lifetime: int) -> str:
+    """An access token (JWT, RFC 9068) for one session, good for `lifetime` seconds from `now`."""
     key = ensure_active()
     header = {"alg": key.algorithm, "kid": key.kid, "typ": "at+jwt"}
     issued_at = int(now.timestamp())
@@ -58,7 +70,7 @@ def issue_access_token(*, account_id: UUID, session_id: UUID, now: dt.datetime) 
         "sub": str(account_id),
         "sid": str(session_id),
         "iat": issued_at,
-        "exp": issued_at + settings.ACCESS_TOKEN_SECONDS,
+        "exp": issued_at + lifetime,
         "jti": secrets.token_urlsafe(16),
     }
     return jwt.encode(header, claims, _private_key(key), algorithms=[ALGORITHM])

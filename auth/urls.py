@@ -12,6 +12,7 @@ urlpatterns = [
     path("sessions/<uuid:session_id>", views.SessionDetail.as_view()),
     path("account", views.AccountDetail.as_view()),
     path("account/password", views.Password.as_view()),
+    path("changes", views.Changes.as_view()),
     path("jwks", views.Jwks.as_view()),
     path("status", views.Status.as_view()),
 ]

@@ -11,9 +11,10 @@ from rest_framework.response import Response
 from rest_framework.serializers import Serializer
 from rest_framework.views import APIView
 
-from auth import accounts, health, serializers, sessions, signing_keys
+from auth import accounts, changes, health, serializers, sessions, signing_keys
 from auth.authentication import LiveSessionAuthentication
 from auth.models import Session
+from internal import contracts
 from internal.authentication import HasPrincipal, IsService, ServiceSignatureAuthentication
 
 
@@ -100,8 +101,8 @@ class Revocation(SignedView):
 
     def post(self, request: Request) -> Response:
         """Ends the session of a refresh token, known or not."""
-        sessions.revoke(**self.valid(serializers.RefreshTokenInput))
-        return Response(status=204)
+        account_id = sessions.revoke(**self.valid(serializers.RefreshTokenInput))
+        return Response(contracts.SignedOut(account_id).to_json())
 
 
 class SessionDetail(PersonalView):
@@ -138,6 +139,16 @@ class Password(PersonalView):
         """Changes it, and ends every other session."""
         accounts.change_password(session=self.session, **self.valid(serializers.PasswordChangeInput))
         return Response(status=204)
+
+
+class Changes(SignedView):
+    """Whose account or session has changed, for roles that keep answers."""
+
+    replay_is_harmless = True
+
+    def get(self, request: Request) -> Response:
+        """What has changed since the position `after`."""
+        return Response(changes.feed.since(request.query_params.get("after")).to_json())
 
 
 class Jwks(InternalView):

@@ -15,6 +15,7 @@ from django.utils.safestring import SafeString
 
 from images import library
 from images.models import Image, Owner
+from internal import context
 from internal.staff import image_removal
 
 if TYPE_CHECKING:  # Django's own class takes no type arguments at run time
@@ -112,7 +113,8 @@ class ImageAdmin(Records):
     def delete_model(self, request: HttpRequest, obj: Image) -> None:
         """Removes the image as its owner would: record, bytes, and what the account keeps. Recorded by auth first."""
         image_removal.send(sender=Image, request=request, account_id=obj.owner, image_id=obj.id)
-        library.delete_image(obj.owner, obj.id)
+        with context.deadline_of(context.REQUEST_DEADLINE):  # for each of many: staff wait until all are gone
+            library.delete_image(obj.owner, obj.id)
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Image]) -> None:
         """The same for several."""

@@ -21,7 +21,7 @@ from images import cursors, decoding, derivatives, faults, limits, removals, sto
 from images.models import Image, Owner
 from internal.context import current_deadline
 from internal.contracts import ImagePage, StoredImage
-from internal.problems import Problem, ProblemError, invalid_field
+from internal.problems import Problem, ProblemError, invalid_field, require_time_left
 
 log = structlog.get_logger(__name__)
 
@@ -87,6 +87,7 @@ def _record(image: Image) -> None:
                 _clear_profile_flag(image.owner)
             image.save(force_insert=True)
             owner.count(images=1, stored_bytes=image.size_bytes)
+            require_time_left()
             committing = True
     except BaseException:
         if committing:
@@ -202,6 +203,7 @@ def delete_image(owner: UUID, image_id: UUID) -> None:
     with transaction.atomic(using=router.db_for_write(Image)):
         keeper = Owner.objects.locked(owner)
         _delete(keeper, [_one_of(Image.objects.of(owner), image_id)])
+        require_time_left()
 
 
 def profile_image(owner: UUID) -> StoredImage | None:
@@ -222,6 +224,7 @@ def set_profile_image(owner: UUID, image_id: UUID) -> StoredImage:
         _clear_profile_flag(owner)
         image.is_profile_image = True
         image.save(update_fields=["is_profile_image"])
+        require_time_left()
     return image.to_contract()
 
 
@@ -230,6 +233,7 @@ def clear_profile_image(owner: UUID) -> None:
     with transaction.atomic(using=router.db_for_write(Image)):
         Owner.objects.locked(owner)
         _clear_profile_flag(owner)
+        require_time_left()
 
 
 def close_account(owner: UUID) -> None:
@@ -239,6 +243,7 @@ def close_account(owner: UUID) -> None:
         images = list(Image.objects.of(owner))
         _delete(keeper, images)
         Owner.objects.filter(pk=keeper.pk, closed_at=None).update(closed_at=timezone.now())
+        require_time_left()
     log.info("account_images_removed", images=len(images))
 
 

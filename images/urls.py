@@ -11,5 +11,6 @@ urlpatterns = [
     path("account", views.AccountView.as_view(), name="account"),
     path("validate", views.ValidateView.as_view(), name="validate"),
     path("accounts/<uuid:account_id>/images", views.AccountImagesView.as_view(), name="account-images"),
+    path("changes", views.ChangesView.as_view(), name="changes"),
     path("status", views.StatusView.as_view(), name="status"),
 ]

@@ -12,7 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from images import health, library, receiving
+from images import changes, health, library, receiving
 from internal.authentication import (
     BearerTokenAuthentication,
     HasPrincipal,
@@ -166,6 +166,19 @@ class AccountImagesView(ServiceUploadView):
             require_signed_digest(request, body.sha256)
             image = library.store_image(account_id, body.file, as_profile_image=True)
         return Response(image.to_json(), status=201)
+
+
+class ChangesView(APIView):
+    """Whose images have changed, for roles that keep answers."""
+
+    authentication_classes = [ServiceSignatureAuthentication]
+    permission_classes = [IsService]
+    replay_is_harmless = True
+
+    def get(self, request: Request) -> Response:
+        """What has changed since the position `after`."""
+        changed = changes.feed.since(request.query_params.get("after"))
+        return Response(changed.to_json(), headers={"Cache-Control": "no-store"})
 
 
 class StatusView(APIView):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from functools import lru_cache
 
 from django.conf import settings
 from django.http import HttpRequest
@@ -19,9 +20,14 @@ def client_address(request: HttpRequest) -> str:
         forwarded = request.META.get("HTTP_X_FORWARDED_FOR", "")
         chain = [*(part.strip() for part in forwarded.split(",") if part.strip()), *chain]
     candidate = chain[max(0, len(chain) - 1 - settings.TRUSTED_PROXY_COUNT)]
-    for text in (candidate, chain[-1]):
-        try:
-            return str(ipaddress.ip_address(text))
-        except ValueError:
-            continue
-    return "0.0.0.0"  # noqa: S104 - no address to bind to: a peer without one (a unix socket)
+    # A peer without an address (a unix socket) has this one, which is none to bind to.
+    return normal(candidate) or normal(chain[-1]) or "0.0.0.0"  # noqa: S104
+
+
+@lru_cache(maxsize=4096)
+def normal(text: str) -> str:
+    """The address in its usual spelling; empty if it is none."""
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        return ""

@@ -61,7 +61,8 @@ class ServiceSignatureAuthentication(BaseAuthentication):
 
     The setting SIGNATURE_NONCES names the function `first_use(nonce, *, signed_at) -> bool` of the role that verifies.
     A JSON body is compared with the signed digest here. A view that reads its body as a stream sets
-    `signs_stream = True` and compares itself, with `require_signed_digest`.
+    `signs_stream = True` and compares itself, with `require_signed_digest`. A view that only reads, and tells nobody
+    more when it is asked again, sets `replay_is_harmless = True`: its GET writes nothing, and needs no nonce.
     """
 
     def authenticate(self, request: Request) -> tuple[ServicePrincipal, None]:
@@ -79,6 +80,8 @@ class ServiceSignatureAuthentication(BaseAuthentication):
         view = request.parser_context["view"] if request.parser_context else None
         if not getattr(view, "signs_stream", False):
             require_signed_digest(request, hashlib.sha256(request._request.body).hexdigest())
+        if request.method == "GET" and getattr(view, "replay_is_harmless", False):
+            return ServicePrincipal(signature.key_id), None
         first_use = import_string(settings.SIGNATURE_NONCES)
         if not first_use(signature.nonce, signed_at=signature.time):
             log.warning("service_signature_refused", reason="the call was let in before: it is a replay")

@@ -7,6 +7,7 @@ import datetime as dt
 import types
 import typing
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, ClassVar, Self, get_args, get_origin, get_type_hints
 from uuid import UUID
 
@@ -28,8 +29,12 @@ class Contract:
         return {field.name: _encode(getattr(self, field.name)) for field in dataclasses.fields(self)}
 
     @classmethod
-    def from_json(cls, value: Any) -> Self:
+    def from_json(cls, value: Any, *, service: str = "") -> Self:
         """The contract that JSON members stand for; members that are not known are passed over.
+
+        Args:
+            value: the members.
+            service: the role that answered, where several answer with this contract.
 
         Raises:
             InvalidReply: a member is missing or has another type.
@@ -37,7 +42,7 @@ class Contract:
         try:
             return typing.cast(Self, _decode(cls, value, cls.__name__))
         except _Malformed as error:
-            raise InvalidReply(cls.service, str(error)) from None
+            raise InvalidReply(service or cls.service, str(error)) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +68,14 @@ class TokenGrant(Contract):
     token_type: str
     expires_in: int
     refresh_expires_in: int
+
+
+@dataclass(frozen=True, slots=True)
+class SignedOut(Contract):
+    """Whose session has ended; nobody's, if the refresh token is not known."""
+
+    service = "auth"
+    account_id: UUID | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +128,24 @@ class ImagePage(Contract):
     total: int
 
 
+@dataclass(frozen=True, slots=True)
+class Changes(Contract):
+    """What has changed in a role's database since an earlier answer.
+
+    Attributes:
+        epoch: positions can be compared while it is the same; another one means that everything may have changed.
+        position: what to ask with next time; means nothing to anybody else.
+        accounts: those whose records may have changed; empty if `all`.
+        all: whether everything may have changed.
+    """
+
+    service = "auth or images"
+    epoch: str
+    position: str
+    accounts: tuple[UUID, ...]
+    all: bool
+
+
 def _encode(value: Any) -> Any:
     if isinstance(value, Contract):
         return value.to_json()
@@ -127,11 +158,16 @@ def _encode(value: Any) -> Any:
     return value
 
 
+@cache
+def _hints(kind: type) -> dict[str, Any]:
+    return get_type_hints(kind)
+
+
 def _decode(kind: Any, value: Any, where: str) -> Any:
     if isinstance(kind, type) and issubclass(kind, Contract):
         if not isinstance(value, dict):
             raise _Malformed(f"{where} is not an object")
-        hints = get_type_hints(kind)
+        hints = _hints(typing.cast("type", kind))
         members = {}
         for field in dataclasses.fields(kind):
             if field.name not in value:

@@ -28,6 +28,17 @@ DEPENDENCY_UP = Gauge(
     ["dependency"],
     multiprocess_mode="livemostrecent",
 )
+KEPT_ANSWERS = Counter(
+    "gateway_kept_answers_total",
+    "Answers that may be given again, by outcome: given once more, or made anew.",
+    ["outcome"],
+)
+FOLLOWS_CHANGES = Gauge(
+    "gateway_follows_changes",
+    "Whether the gateway hears what changes at its dependency: 1 yes, 0 no. Only then kept answers are given.",
+    ["dependency"],
+    multiprocess_mode="livemostrecent",
+)
 BUILD = Gauge(
     "seawall_build",
     "Always 1; the labels say which release runs.",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 import time
 from collections.abc import Callable
@@ -13,14 +12,16 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
 from internal import context
-from internal.addresses import client_address
-from internal.problems import Problem, respond
+from internal.addresses import client_address, normal
+from internal.problems import Problem, problem_response, respond
 from internal.transport import CLIENT_ADDRESS_HEADER, DEADLINE_HEADER
 
 log = structlog.get_logger(__name__)
 
 LONGEST_WAIT = context.REQUEST_DEADLINE * 0.6  # seconds for a thread; longer than an absent database holds one (1 s)
 BUSY_RETRY_AFTER = 2  # seconds
+_NOT_BEGUN = Problem("deadline_exceeded", "It had to wait too long. Nothing was changed.", retry_after=BUSY_RETRY_AFTER)
+QUIET_ROUTES = frozenset({"internal/v1/status", "internal/v1/changes"})  # asked all the time by every gateway
 _MILLISECONDS = re.compile(r"[0-9]{1,6}")
 _WHOLE_NUMBER = re.compile(r"[0-9]{1,18}")
 
@@ -32,8 +33,9 @@ class RequestContextMiddleware:
 
     The id comes from X-Request-ID where that is well-formed, and goes back in the answer. The deadline and the client's
     address come from the calling role; the gateway and the console (ACCEPTS_DEADLINE is not set there) give their own.
-    What the request waited for a thread counts, what its body took to arrive does not. The log line has the route and
-    not the path: the path of a stored image is the key to it.
+    What the request waited for a thread counts, what its body took to arrive does not. A call whose deadline had passed
+    before a thread came to it is not begun. The log line has the route and not the path: the path of a stored image is
+    the key to it.
     """
 
     def __init__(self, get_response: GetResponse) -> None:
@@ -43,34 +45,35 @@ class RequestContextMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         """Answers the request inside its context."""
         started = time.monotonic()
-        request_id = context.begin_request(request.headers.get("X-Request-ID"))
-        context.bind_client_address(self._client_address(request))
+        request_id = context.begin_request(request.META.get("HTTP_X_REQUEST_ID"))
+        peer = client_address(request)
+        context.bind_client_address(self._announced_address(request) if self.accepts_deadline else peer)
         try:
-            with self._deadline(request):
-                response = self.get_response(request)
+            with self._deadline(request) as deadline:
+                over = isinstance(deadline, context.Deadline) and deadline.remaining() <= 0
+                response = problem_response(request, _NOT_BEGUN) if over else self.get_response(request)
             response["X-Request-ID"] = request_id
             if not response.streaming and not response.has_header("Content-Length"):
                 response["Content-Length"] = str(len(response.content))
             match = request.resolver_match
-            log.info(
+            route = match.route if match else "(none)"
+            say = log.debug if route in QUIET_ROUTES and response.status_code < 400 else log.info
+            say(
                 "request_finished",
                 method=request.method,
-                route=match.route if match else "(none)",
+                route=route,
                 status=response.status_code,
                 milliseconds=round((time.monotonic() - started) * 1000, 1),
-                address=client_address(request),
+                address=peer,
             )
             return response
         finally:
             context.end_request()
 
-    def _client_address(self, request: HttpRequest) -> str:
-        if not self.accepts_deadline:
-            return client_address(request)
-        try:
-            return str(ipaddress.ip_address(request.headers.get(CLIENT_ADDRESS_HEADER, "")))
-        except ValueError:
-            return ""
+    @staticmethod
+    def _announced_address(request: HttpRequest) -> str:
+        """The person's address, as the calling role says it; empty if it does not."""
+        return normal(request.headers.get(CLIENT_ADDRESS_HEADER, ""))
 
     def _deadline(self, request: HttpRequest) -> AbstractContextManager[object]:
         supplied = request.headers.get(DEADLINE_HEADER, "")

@@ -7,6 +7,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from api import operations, serializers
+from api.answers import complete
 from api.parsers import MultipartParser
 from api.profiles import PART_OF_SERVICE, profile_of, profile_without_account
 from api.views.base import ApiView, PersonalView, is_form, principal_of, token_of
@@ -37,7 +38,7 @@ class RegisterView(ApiView):
             notice=notice_of(missing) if missing else None,
         )
         return Response(
-            serializers.RegisteredProfile(profile).data,
+            serializers.RegisteredProfile.shown(profile),
             status=201,
             headers={"Location": reverse("api:profile")},
         )
@@ -53,7 +54,8 @@ class ProfileView(PersonalView):
             profile = profile_without_account(principal.account_id, view.image, limited=limited)
         else:
             profile = profile_of(view.account, view.image, limited=limited)
-        return Response(serializers.Profile(profile).data)
+        response = Response(serializers.Profile.shown(profile))
+        return response if limited else complete(response)
 
     @operations.change_profile
     def patch(self, request: Request) -> Response:
@@ -64,7 +66,7 @@ class ProfileView(PersonalView):
             profile = profile_of(account, clients.images_client().profile_image(token))
         except (Unavailable, InvalidReply):
             profile = profile_of(account, None, limited=("image",))
-        return Response(serializers.Profile(profile).data)
+        return Response(serializers.Profile.shown(profile))
 
     @operations.close_account
     def delete(self, request: Request) -> Response:

@@ -10,6 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from api import operations, serializers
+from api.answers import complete
 from api.parsers import MultipartParser
 from api.views.base import PersonalView, token_of
 from internal import clients
@@ -26,7 +27,7 @@ class ImagesView(PersonalView):
         if page.next_cursor is not None:
             following = urlencode({"cursor": page.next_cursor, "limit": query["limit"]})
             headers["Link"] = f'<{request.path}?{following}>; rel="next"'
-        return Response(serializers.ImagePage(page).data, headers=headers)
+        return complete(Response(serializers.ImagePage.shown(page), headers=headers))
 
     @operations.upload_image
     def post(self, request: Request) -> Response:

@@ -25,7 +25,7 @@ class LoginView(ApiView):
             device=device_of(request),
             address=client_address(request._request),
         )
-        return Response(serializers.TokenGrant(grant).data)
+        return Response(serializers.TokenGrant.shown(grant))
 
 
 class RefreshView(ApiView):
@@ -37,7 +37,7 @@ class RefreshView(ApiView):
             device=device_of(request),
             address=client_address(request._request),
         )
-        return Response(serializers.TokenGrant(grant).data)
+        return Response(serializers.TokenGrant.shown(grant))
 
 
 class LogoutView(ApiView):
@@ -58,7 +58,7 @@ class SessionsView(PersonalView):
     @operations.list_sessions
     def get(self, request: Request) -> Response:
         sessions = clients.auth_client().sessions(token_of(request))
-        return Response(serializers.SessionList({"items": sessions}).data)
+        return Response(serializers.SessionList.shown({"items": sessions}))
 
 
 class SessionView(PersonalView):

@@ -67,6 +67,7 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "api.middleware.HttpsOnlyMiddleware",
+    "api.answers.KeptAnswersMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
     "django_permissions_policy.PermissionsPolicyMiddleware",
@@ -104,6 +105,6 @@ STORAGES = {
 # A form without JavaScript sends several images at once; each has its own limit (internal.clients.images).
 BODY_LIMIT = 128 * 1024 * 1024
 PROBLEM_PAGE = "portal.errors.problem_page"
-BACKGROUND_WATCHES = ["internal.dependencies.watch"]
+BACKGROUND_WATCHES = ["internal.dependencies.watch", "internal.following.watch"]
 
 env.seal()

@@ -5,7 +5,8 @@ proof that nobody makes a record of them yet: a process can be held up for hours
 removes, looks for the record once more, and removes the picture before its avatar and card. Whoever makes a record
 holds the id, too, until the record is committed, and has made sure that the picture is there (images.library).
 Whichever comes first, the other sees it. The age only spares uploads that are under way. The files of deleted images
-are known by name (images.removals) and go first, whatever their age.
+are known by name (images.removals) and go first, whatever their age. Changes that nobody asks for any more go by the
+way (internal.changes).
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from uuid import UUID
 from django.db import router, transaction
 from django.utils import timezone
 
-from images import removals, store
+from images import changes, removals, store
 from images.kinds import KINDS
 from images.models import Image, Removal
 from images.store.base import FOLDER, Stored
@@ -112,6 +113,8 @@ def reap(*, older_than: dt.timedelta, dry_run: bool, expect_many: bool, tell: Te
     assert older_than >= MINIMUM_AGE
     before = timezone.now() - older_than
     done = Reaped()
+    if not dry_run:
+        changes.feed.prune()
     _finish_removals(done, dry_run, tell)
     try:
         with store.failures_named():

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from uuid import UUID
 
-from internal.contracts import Account, Session, SessionList, TokenGrant
+from internal import marks, tokens
+from internal.contracts import Account, Changes, Session, SessionList, SignedOut, TokenGrant
 from internal.transport import Transport
 
 
@@ -30,7 +32,9 @@ class AuthClient:
         if known_device:
             payload["known_device"] = known_device
         reply = self.transport.call("sign_in", "POST", "/internal/v1/sessions", signed=True, payload=payload)
-        return TokenGrant.from_json(reply.json)
+        grant = TokenGrant.from_json(reply.json)
+        with _changing(grant.access_token):  # when the person has signed in last
+            return grant
 
     def refresh(self, *, refresh_token: str, device: str, address: str) -> TokenGrant:
         """Exchanges a refresh token for new tokens of the same session. Rejected: invalid_refresh_token."""
@@ -41,7 +45,9 @@ class AuthClient:
     def sign_out(self, *, refresh_token: str) -> None:
         """Ends the session of a refresh token; one that is not known (any more) is no error."""
         payload = {"refresh_token": refresh_token}
-        self.transport.call("sign_out", "POST", "/internal/v1/sessions/revoke", signed=True, payload=payload)
+        reply = self.transport.call("sign_out", "POST", "/internal/v1/sessions/revoke", signed=True, payload=payload)
+        with marks.changing(SignedOut.from_json(reply.json).account_id, "auth"):
+            return
 
     def account(self, token: str) -> Account:
         """The person's account. Rejected: invalid_token when the session has ended."""
@@ -61,13 +67,16 @@ class AuthClient:
         """
         changes = {"name": name, "email": email, "current_password": current_password}
         payload = {field: value for field, value in changes.items() if value is not None}
-        reply = self.transport.call("update_account", "PATCH", "/internal/v1/account", token=token, payload=payload)
+        with _changing(token):
+            reply = self.transport.call("update_account", "PATCH", "/internal/v1/account", token=token, payload=payload)
         return Account.from_json(reply.json)
 
     def change_password(self, token: str, *, current_password: str, new_password: str) -> None:
         """Changes the password and ends every other session. Rejected: wrong_password, invalid_input."""
         payload = {"current_password": current_password, "new_password": new_password}
-        self.transport.call("change_password", "POST", "/internal/v1/account/password", token=token, payload=payload)
+        path = "/internal/v1/account/password"
+        with _changing(token):
+            self.transport.call("change_password", "POST", path, token=token, payload=payload)
 
     def sessions(self, token: str) -> tuple[Session, ...]:
         """Where the person is signed in, last used first."""
@@ -76,8 +85,23 @@ class AuthClient:
 
     def end_session(self, token: str, session_id: UUID) -> None:
         """Signs out there. Rejected: not_found."""
-        self.transport.call("end_session", "DELETE", f"/internal/v1/sessions/{session_id}", token=token)
+        with _changing(token):
+            self.transport.call("end_session", "DELETE", f"/internal/v1/sessions/{session_id}", token=token)
 
     def close_account(self, token: str) -> None:
         """Ends every session and removes the account."""
-        self.transport.call("close_account", "DELETE", "/internal/v1/account", token=token)
+        with _changing(token):
+            self.transport.call("close_account", "DELETE", "/internal/v1/account", token=token)
+
+    def changes(self, after: str | None) -> Changes:
+        """Whose account or session has changed since the answer that gave the position `after`.
+
+        Rejected: invalid_input for a position of something else.
+        """
+        query = None if after is None else {"after": after}
+        reply = self.transport.call("changes", "GET", "/internal/v1/changes", signed=True, query=query)
+        return Changes.from_json(reply.json, service="auth")
+
+
+def _changing(token: str) -> AbstractContextManager[None]:
+    return marks.changing(tokens.claimed_subject(token), "auth")

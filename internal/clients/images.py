@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import Any, BinaryIO
 from uuid import UUID
 
-from internal import context, problems
-from internal.contracts import ImagePage, StoredImage
+from internal import context, marks, problems, tokens
+from internal.contracts import Changes, ImagePage, StoredImage
 from internal.errors import Rejected
 from internal.transport import Body, Transport
 
@@ -32,12 +33,16 @@ class ImagesClient:
     def upload(self, token: str, file: BinaryIO, size: int, *, as_profile_image: bool = False) -> StoredImage:
         """Stores an image. Rejected: as for `validate`, and image_quota_exceeded, storage_full, storage_unavailable."""
         query = {"profile": "true"} if as_profile_image else None
-        return StoredImage.from_json(self._send("upload", "/internal/v1/images", file, size, token=token, query=query))
+        with _changing(token):
+            return StoredImage.from_json(
+                self._send("upload", "/internal/v1/images", file, size, token=token, query=query)
+            )
 
     def upload_for(self, account_id: UUID, file: BinaryIO, size: int) -> StoredImage:
         """Stores the profile image of an account that has just been registered. Rejected: as for `upload`."""
         path = f"/internal/v1/accounts/{account_id}/images"
-        return StoredImage.from_json(self._send("upload_for", path, file, size, signed=True))
+        with marks.changing(account_id, "images"):
+            return StoredImage.from_json(self._send("upload_for", path, file, size, signed=True))
 
     def list(self, token: str, *, cursor: str | None = None, limit: int = 24) -> ImagePage:
         """The person's images, newest first, `limit` of them from `cursor` on. Rejected: invalid_input."""
@@ -54,7 +59,8 @@ class ImagesClient:
 
     def delete(self, token: str, image_id: UUID) -> None:
         """Removes an image and its bytes. Rejected: not_found."""
-        self.transport.call("delete", "DELETE", f"/internal/v1/images/{image_id}", token=token)
+        with _changing(token):
+            self.transport.call("delete", "DELETE", f"/internal/v1/images/{image_id}", token=token)
 
     def profile_image(self, token: str) -> StoredImage | None:
         """The person's profile image; None if there is none."""
@@ -63,22 +69,31 @@ class ImagesClient:
 
     def set_profile_image(self, token: str, image_id: UUID) -> StoredImage:
         """Makes one of the person's images the profile image. Rejected: not_found."""
-        reply = self.transport.call(
-            "set_profile_image",
-            "PUT",
-            "/internal/v1/profile-image",
-            token=token,
-            payload={"image_id": str(image_id)},
-        )
+        payload = {"image_id": str(image_id)}
+        with _changing(token):
+            reply = self.transport.call(
+                "set_profile_image", "PUT", "/internal/v1/profile-image", token=token, payload=payload
+            )
         return StoredImage.from_json(reply.json)
 
     def clear_profile_image(self, token: str) -> None:
         """The person has no profile image any more; the image itself stays."""
-        self.transport.call("clear_profile_image", "DELETE", "/internal/v1/profile-image", token=token)
+        with _changing(token):
+            self.transport.call("clear_profile_image", "DELETE", "/internal/v1/profile-image", token=token)
 
     def close_account(self, token: str) -> None:
         """Removes every image of the person and refuses later uploads."""
-        self.transport.call("close_account", "DELETE", "/internal/v1/account", token=token)
+        with _changing(token):
+            self.transport.call("close_account", "DELETE", "/internal/v1/account", token=token)
+
+    def changes(self, after: str | None) -> Changes:
+        """Whose images have changed since the answer that gave the position `after`.
+
+        Rejected: invalid_input for a position of something else.
+        """
+        query = None if after is None else {"after": after}
+        reply = self.transport.call("changes", "GET", "/internal/v1/changes", signed=True, query=query)
+        return Changes.from_json(reply.json, service="images")
 
     def _send(
         self,
@@ -101,3 +116,7 @@ class ImagesClient:
             return self.transport.call(
                 operation, "POST", path, token=token, signed=signed, body=Body(file, size), query=query
             ).json
+
+
+def _changing(token: str) -> AbstractContextManager[None]:
+    return marks.changing(tokens.claimed_subject(token), "images")

@@ -54,7 +54,7 @@ def test_sessions_go_30_days_after_their_end_with_their_tokens(account: dict[str
 
     purged = housekeeping.purge()
 
-    assert purged == housekeeping.Purged(sessions=2, refresh_tokens=0, counters=0)
+    assert purged == housekeeping.Purged(sessions=2, refresh_tokens=0, counters=0, changes=0)
     assert set(Session.objects.all()) == kept
     assert {token.session for token in RefreshToken.objects.all()} == kept
 
@@ -114,7 +114,7 @@ def test_the_command_works_in_batches_and_says_how_it_goes_on(
         "2 sessions deleted so far …",
         "4 sessions deleted so far …",
         "5 sessions deleted so far …",
-        "Deleted: 5 sessions, 0 refresh tokens, 0 counters of failed sign-ins.",
+        "Deleted: 5 sessions, 0 refresh tokens, 0 counters of failed sign-ins, 0 changes told.",
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -63,6 +64,18 @@ def test_what_is_found_is_what_django_finds() -> None:
     found_owner.name = "Ada L."
     found_owner.save()
     assert Account.objects.get().name == "Ada L."
+
+
+def test_a_row_is_found_with_the_one_that_it_belongs_to(django_assert_num_queries: Any) -> None:
+    owner = account()
+    session = rows.insert(session_of(owner))
+
+    with django_assert_num_queries(1):
+        found = rows.first_with(Session, "account", "device = %s", ["Ä"])
+        assert found is not None
+        assert values(found.account) == values(owner)
+    assert values(found) == values(Session.objects.get(pk=session.pk))
+    assert rows.first_with(Session, "account", "device = %s", ["another"]) is None
 
 
 def test_nothing_is_found_where_nothing_is() -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
 from auth import sessions
 from auth.models import AuditEvent, RefreshToken, Session
@@ -47,6 +49,17 @@ def test_a_session_that_is_always_used_is_over_after_90_days(clock: Clock, grant
     clock.advance(seconds=61)
 
     assert calls.problem(calls.refresh(last["refresh_token"])) == REFUSED
+
+
+def test_an_access_token_does_not_outlive_its_session(grant: dict[str, Any], settings: Any) -> None:
+    assert grant["expires_in"] == settings.ACCESS_TOKEN_SECONDS
+    soon = timezone.now() + dt.timedelta(seconds=90)
+    Session.objects.update(absolute_expires_at=soon, expires_at=soon)
+
+    renewed = json.loads(calls.refresh(grant["refresh_token"]).content)
+
+    assert 80 < renewed["expires_in"] <= 90
+    assert calls.tokens.verify(renewed["access_token"]).expires_at <= soon
 
 
 def test_the_grace_for_a_lost_reply_is_ten_seconds(clock: Clock, grant: dict[str, Any]) -> None:

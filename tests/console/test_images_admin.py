@@ -13,6 +13,7 @@ from django.test import Client
 
 from images import library
 from images.models import Image, Owner
+from internal import context
 from internal.contracts import StoredImage
 from tests.images.pictures import corners, saved
 
@@ -101,6 +102,15 @@ def test_deleting_several_takes_their_bytes_too(chief: Client, image_root: Path)
     assert not Image.objects.exists()
     assert files_in(image_root) == []
     assert not Owner.objects.exclude(image_count=0).exists()
+
+
+def test_deleting_many_may_take_longer_than_a_request_of_a_person(chief: Client) -> None:
+    ids = [str(stored().id) for _ in range(2)]
+    context.bind_wait(context.REQUEST_DEADLINE + 1)
+
+    chief.post("/images/image/", {"action": "delete_selected", "_selected_action": ids, "post": "yes"})
+
+    assert not Image.objects.exists()
 
 
 def test_accounts_are_listed_by_what_they_keep_and_cannot_be_deleted(chief: Client) -> None:

@@ -345,3 +345,29 @@ def test_a_rejection_carries_the_whole_problem(auth: AuthClient, member: Member)
 
     message = "There is already an account with this email address."
     assert problem == Problem("email_taken", message, (FieldError("email", "email_taken", message),))
+
+
+# changes
+
+
+def test_a_change_is_told_once_to_whoever_asks_from_the_place_of_the_answer_before(
+    auth: AuthClient, member: Member, stranger: Member
+) -> None:
+    first = auth.changes(None)
+    assert (first.all, first.accounts) == (True, ())
+    auth.update_account(member.token, name="Bo")
+    second = auth.changes(first.position)
+    auth.end_session(stranger.token, stranger.session_id)
+    third = auth.changes(second.position)
+
+    assert (second.all, second.accounts) == (False, (member.account.id,))
+    assert (third.all, third.accounts) == (False, (stranger.account.id,))
+    assert auth.changes(third.position).accounts == ()
+    assert len({first.epoch, second.epoch, third.epoch}) == 1
+    assert set(auth.changes(first.position).accounts) == {member.account.id, stranger.account.id}
+
+
+def test_a_position_of_something_else_is_refused(auth: AuthClient) -> None:
+    problem = rejection(lambda: auth.changes("rubbish & more"), "invalid_input")
+
+    assert [(fault.field, fault.code) for fault in problem.errors] == [("after", "invalid")]

@@ -362,3 +362,26 @@ def stored_files() -> set[str]:
     """The names in the store, and whatever is on its way there."""
     root = Path(environment_of("images")["IMAGE_ROOT"])
     return {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}
+
+
+# changes
+
+
+def test_a_change_is_told_once_to_whoever_asks_from_the_place_of_the_answer_before(
+    images: ImagesClient, member: Member
+) -> None:
+    first = images.changes(None)
+    assert (first.all, first.accounts) == (True, ())
+    image = upload(images, member)
+    second = images.changes(first.position)
+    assert (second.epoch, second.all, second.accounts) == (first.epoch, False, (member.account.id,))
+
+    assert images.changes(second.position).accounts == ()
+    images.delete(member.token, image.id)
+    assert images.changes(second.position).accounts == (member.account.id,)
+
+
+def test_a_position_of_something_else_is_refused(images: ImagesClient) -> None:
+    problem = rejection(lambda: images.changes("rubbish & more"), "invalid_input")
+
+    assert [(fault.field, fault.code) for fault in problem.errors] == [("after", "invalid")]

@@ -218,7 +218,7 @@ def _issued(member: Member, *, seconds_ago: int = 0, environment: Mapping[str, s
         "from auth.signing_keys import issue_access_token\n"
         f"now = dt.datetime.now(dt.UTC) - dt.timedelta(seconds={seconds_ago})\n"
         f"account, session = UUID('{member.account.id}'), UUID('{member.session_id}')\n"
-        "print(json.dumps(issue_access_token(account_id=account, session_id=session, now=now)))",
+        "print(json.dumps(issue_access_token(account_id=account, session_id=session, now=now, lifetime=600)))",
         environment,
     )
     return token

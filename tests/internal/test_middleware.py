@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from types import SimpleNamespace
@@ -53,6 +54,28 @@ def test_a_malformed_deadline_is_passed_over(header: str) -> None:
 
 def test_a_body_that_arrives_slowly_does_not_use_up_the_time_of_the_services() -> None:
     assert remaining(None, slow_body=0.3, accepts=False) == pytest.approx(context.REQUEST_DEADLINE, abs=0.1)
+
+
+def test_a_call_whose_caller_has_stopped_waiting_is_not_begun() -> None:
+    """Neither by authentication nor by the database: they come behind this middleware."""
+    begun: list[HttpRequest] = []
+
+    def view(request: HttpRequest) -> HttpResponse:
+        begun.append(request)
+        return HttpResponse()
+
+    def answer(header: str, *, waited: float, accepts: bool = True) -> HttpResponse:
+        context.bind_wait(waited)
+        with override_settings(ACCEPTS_DEADLINE=accepts):
+            return RequestContextMiddleware(view)(RequestFactory().post("/", headers={"X-Deadline-Ms": header}))
+
+    late = answer("500", waited=0.6)
+    assert (late.status_code, late["Retry-After"], json.loads(late.content)["code"]) == (503, "2", "deadline_exceeded")
+    assert answer("0", waited=0).status_code == 503
+    assert begun == []
+    assert answer("500", waited=0.1).status_code == 200
+    assert answer("0", waited=0, accepts=False).status_code == 200
+    assert len(begun) == 2
 
 
 @pytest.mark.parametrize("accepts", [True, False])

@@ -12,7 +12,7 @@ from auth import housekeeping
 class Command(BaseCommand):
     """`credentials purge` deletes what is over. Exit status: 0 when done, 1 for a bad call or a failure."""
 
-    help = "Deletes sessions, refresh tokens and counters of failed sign-ins that are over."
+    help = "Deletes sessions, refresh tokens, counters of failed sign-ins and told changes that are over."
 
     def add_arguments(self, parser: CommandParser) -> None:
         """What can be asked for."""
@@ -24,7 +24,7 @@ class Command(BaseCommand):
         purged = housekeeping.purge(progress=self._tell)
         self.stdout.write(
             f"Deleted: {purged.sessions} sessions, {purged.refresh_tokens} refresh tokens, "
-            f"{purged.counters} counters of failed sign-ins."
+            f"{purged.counters} counters of failed sign-ins, {purged.changes} changes told."
         )
 
     def _tell(self, kind: str, deleted: int) -> None:
