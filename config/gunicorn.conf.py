@@ -29,7 +29,7 @@ if _role not in _PORTS:
 _env = Environment()
 bind = [_env.str("BIND", f"0.0.0.0:{_PORTS[_role]}")]
 workers = _env.whole("WORKERS", "1" if _role == "console" else "2", at_least=1, at_most=64)
-threads = _env.whole("THREADS", "8", at_least=2, at_most=128)
+threads = _env.whole("THREADS", "16" if _role == "gateway" else "8", at_least=2, at_most=128)
 graceful_timeout = _env.whole("GRACEFUL_TIMEOUT", "20", at_least=1, at_most=600)
 _management_bind = _env.str("MANAGEMENT_BIND", f"0.0.0.0:{_PORTS[_role] + 1000}")
 _shutdown_delay = _env.whole("SHUTDOWN_DELAY", "0", at_least=0, at_most=120)

@@ -6,8 +6,8 @@ from prometheus_client import Counter, Gauge, Histogram
 
 CALLS = Counter(
     "seawall_client_calls_total",
-    "Calls to another role, by outcome: ok, rejected, unavailable, invalid_reply; or not asked at all: circuit_open, "
-    "deadline_exceeded.",
+    "Calls to another role, by outcome: ok, rejected, unavailable, invalid_reply; or not asked at all: busy (too many "
+    "calls to it are under way), circuit_open, deadline_exceeded.",
     ["dependency", "operation", "outcome"],
 )
 CALL_SECONDS = Histogram(
@@ -15,6 +15,11 @@ CALL_SECONDS = Histogram(
     "How long a call to another role took, in seconds.",
     ["dependency", "operation"],
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 3, 5, 10, 15),
+)
+REPEATED = Counter(
+    "seawall_client_calls_repeated_total",
+    "Calls to another role that were sent a second time: at most a tenth of all.",
+    ["dependency"],
 )
 CIRCUIT_STATE = Gauge(
     "seawall_client_circuit_state",

@@ -1,67 +1,88 @@
-"""One HTTP connection pool to another role, with everything that a call between roles must have.
+"""Calls to another role, with everything that a call between roles must have.
 
 A deadline that holds against the clock (a body that drips does not outlive it), the request id, a token or a
-signature, a metric for each outcome, one retry where repeating is safe, and a circuit breaker.
+signature, a metric for each outcome, one retry where repeating is safe and the budget has one left, a circuit breaker,
+and bulkheads: a role that hangs holds a part of the threads and no more.
 """
 
 from __future__ import annotations
 
 import hashlib
+import http.client
 import io
 import json
-import socket
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, BinaryIO, cast
 from urllib.parse import urlencode, urlsplit
+from weakref import ref
 
-import urllib3
-from urllib3.connection import HTTPConnection
-from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
+from django.conf import settings
 
 from internal import context, metrics, problems, signing
-from internal.breaker import CircuitBreaker
+from internal.breaker import CircuitBreaker, State
+from internal.budget import RetryBudget
+from internal.bulkhead import Bulkhead, Full
+from internal.connections import Connections, NotConnected
 from internal.context import Deadline
 from internal.errors import InvalidReply, Rejected, Unavailable
 from internal.keys import NamedKey
-from internal.sockets import DeadlineSocket, held_to
+from internal.sockets import held_to
 
-CONNECT_TIMEOUT = 0.25  # seconds
-IDLE_SECONDS = 30.0  # a connection that idled longer is not used again; servers keep theirs for 75 s
 REPLY_LIMIT = 2 * 1024 * 1024  # bytes of one answer
 CLIENT_ADDRESS_HEADER = "X-Client-Address"  # where the person is, as the gateway saw it; for the record only
 DEADLINE_HEADER = "X-Deadline-Ms"
+REQUEST_ID_HEADER = "X-Request-ID"
+
+THREADS = 16  # of a process, where the settings do not say
+BUSY_RETRY_AFTER = 2  # seconds
+QUIET_SECONDS = 1.0  # without an answer, before failures in a row open the circuit
+FAIR_SECONDS = 0.5  # a call that had less time and did not get an answer says nothing about the service
+
+# Of the threads of a process: how many may be in calls to one role, and how many may wait for a place. Uploads take
+# seconds, so they have places of their own. What is left goes on when a role hangs: signing in, while images does.
+_CALLS = {"auth": 10 / 16, "images": 8 / 16}
+_CALLS_WAITING, _CALLS_PATIENCE = 8 / 16, 0.25  # seconds
+_UPLOADS = 4 / 16
+_UPLOADS_WAITING, _UPLOADS_PATIENCE = 2 / 16, 1.0  # seconds
 
 # Codes under 500 and above that are an answer to the person who asked, and not a failure of the service.
 _ANSWERS = frozenset({"storage_full", "storage_unavailable"})
+
+_breakers: list[tuple[str, ref[CircuitBreaker]]] = []  # of this process, with their dependency
 
 
 class _NotAsked(Exception):
     """The service was not asked at all, so that nothing is known of it: the breaker does not hear of this."""
 
-    def __init__(self, outcome: str, reason: str) -> None:
+    def __init__(self, outcome: str, reason: str, retry_after: int = problems.RETRY_AFTER) -> None:
         super().__init__(reason)
         self.outcome = outcome  # as the metric names it
+        self.retry_after = retry_after  # seconds
 
 
-class _DeadlineConnection(HTTPConnection):
-    last_used = 0.0
+class _Broken(Exception):
+    """An exchange came to no whole answer.
 
-    def _new_conn(self) -> socket.socket:
-        return DeadlineSocket(fileno=super()._new_conn().detach())
+    Attributes:
+        is_sent: the request may have been carried out.
+        is_late: time was over.
+    """
+
+    def __init__(self, reason: str, *, is_sent: bool, is_late: bool) -> None:
+        super().__init__(reason)
+        self.is_sent = is_sent
+        self.is_late = is_late
 
 
-class _Pool(urllib3.HTTPConnectionPool):
-    ConnectionCls = _DeadlineConnection
+class _Odd(Exception):
+    """An answer that is none of a role of ours; by its status it may be about this one request alone."""
 
-    def _get_conn(self, timeout: float | None = None) -> Any:
-        connection = cast(_DeadlineConnection, super()._get_conn(timeout))
-        now = time.monotonic()
-        if now - connection.last_used > IDLE_SECONDS:
-            connection.close()
-        connection.last_used = now
-        return connection
+    def __init__(self, reason: str, *, is_about_the_request: bool = False) -> None:
+        super().__init__(reason)
+        self.is_about_the_request = is_about_the_request
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +119,22 @@ class Transport:
 
     def __init__(self, dependency: str, base_url: str, keys: Sequence[NamedKey] = (), *, pool_size: int = 16) -> None:
         self.dependency = dependency
-        self.breaker = CircuitBreaker()
+        self.breaker = CircuitBreaker(quiet_seconds=QUIET_SECONDS)
+        _breakers.append((dependency, ref(self.breaker)))
         self._keys = keys
         parts = urlsplit(base_url)
         assert parts.hostname is not None
-        self._pool = _Pool(parts.hostname, parts.port, maxsize=pool_size, block=False)
+        self._connections = Connections(parts.hostname, parts.port or 80, size=pool_size)
+        self._budget = RetryBudget()
+        threads = getattr(settings, "THREADS", THREADS)
+        self._calls = Bulkhead(
+            max(1, int(threads * _CALLS[dependency])),
+            waiting=int(threads * _CALLS_WAITING),
+            patience=_CALLS_PATIENCE,
+        )
+        self._uploads = Bulkhead(
+            max(1, int(threads * _UPLOADS)), waiting=int(threads * _UPLOADS_WAITING), patience=_UPLOADS_PATIENCE
+        )
 
     def call(
         self,
@@ -118,7 +150,8 @@ class Transport:
     ) -> Reply:
         """Makes one call and returns its answer of 2xx.
 
-        GET is repeated once if the connection fails, inside the deadline; nothing else is repeated.
+        What cannot have reached the service is repeated once, and so is GET, inside the deadline and the budget for
+        repetitions; nothing else is repeated.
 
         Args:
             operation: what the caller wants, as metrics name it.
@@ -128,14 +161,14 @@ class Transport:
             body: sent as it is.
 
         Raises:
-            Unavailable: no answer inside the deadline, or the service said that it cannot.
+            Unavailable: no answer inside the deadline, the service said that it cannot, or it was not asked.
             Rejected: the service said no.
             InvalidReply: the answer is not of the contract.
         """
         deadline = context.current_deadline()
         content: bytes | Body = body or (b"" if payload is None else json.dumps(payload).encode())
         target = path + (f"?{urlencode(query)}" if query else "")
-        headers = {"Accept": "application/json", "X-Request-ID": context.request_id()}
+        headers = {"Accept": "application/json", REQUEST_ID_HEADER: context.request_id()}
         if address := context.client_address():
             headers[CLIENT_ADDRESS_HEADER] = address
         if token is not None:
@@ -144,16 +177,15 @@ class Transport:
             headers["Content-Type"] = "application/json"
         if body is not None:
             headers |= {"Content-Type": "application/octet-stream", "Content-Length": str(body.size)}
-        digest = _digest(content) if signed else ""
         started = time.monotonic()
         outcome = "unavailable"
         try:
-            reply = self._attempt(method, target, headers, content, deadline, digest if signed else None)
+            reply = self._within_bounds(method, target, headers, content, deadline, signed)
             outcome = "ok"
             return reply
         except _NotAsked as error:
             outcome = error.outcome
-            raise Unavailable(self.dependency, str(error)) from None
+            raise Unavailable(self.dependency, str(error), retry_after=error.retry_after) from None
         except Rejected:
             outcome = "rejected"
             raise
@@ -163,7 +195,30 @@ class Transport:
         finally:
             metrics.CALLS.labels(self.dependency, operation, outcome).inc()
             metrics.CALL_SECONDS.labels(self.dependency, operation).observe(time.monotonic() - started)
-            metrics.CIRCUIT_STATE.labels(self.dependency).set(self.breaker.state)
+            metrics.CIRCUIT_STATE.labels(self.dependency).set(_worst_state(self.dependency))
+
+    def _within_bounds(
+        self,
+        method: str,
+        target: str,
+        headers: dict[str, str],
+        content: bytes | Body,
+        deadline: Deadline,
+        signed: bool,
+    ) -> Reply:
+        """The call, if it may be made: time is left, the circuit lets it through, and there is a place for it."""
+        if self.breaker.refuses():
+            raise _circuit_open()
+        bulkhead = self._uploads if isinstance(content, Body) else self._calls
+        digest = _digest(content) if signed else None
+        try:
+            with bulkhead.place(deadline.remaining()) as place:
+                reply = self._attempt(method, target, headers, content, deadline, digest)
+                place.answered = True
+        except Full:
+            raise _NotAsked("busy", "too many calls to it are under way", BUSY_RETRY_AFTER) from None
+        self._settle(reply)
+        return reply
 
     def _attempt(
         self,
@@ -174,69 +229,73 @@ class Transport:
         deadline: Deadline,
         digest: str | None,
     ) -> Reply:
-        """The exchange, repeated once where that is safe; the breaker hears of each one that was really made."""
-        for last in (False, True) if method == "GET" else (True,):
-            if deadline.remaining() <= 0:
+        """The exchange, repeated once where that is safe; the breaker hears of each one that failed."""
+        for last in (False, True):
+            given = deadline.remaining()
+            if given <= 0:
                 raise _NotAsked("deadline_exceeded", "no time was left to ask it")
             if not self.breaker.allows():
-                raise _NotAsked("circuit_open", "it failed repeatedly and is not asked just now")
+                raise _circuit_open()
+            if not last:
+                self._budget.earn()
             if digest is not None:
                 headers |= signing.sign(self._keys, method=method, path=target, body_digest=digest)
             try:
-                reply = self._exchange(method, target, headers, content, deadline)
-            except (urllib3.exceptions.HTTPError, OSError) as error:
-                self.breaker.failed()
-                if last or deadline.remaining() <= 0:
-                    sent = not isinstance(error, NewConnectionError | ConnectTimeoutError)
-                    raise Unavailable(self.dependency, type(error).__name__, sent=sent) from error
-            except BaseException:
-                self.breaker.failed()
-                raise
-            else:
-                self._settle(reply)
-                return reply
+                return self._exchange(method, target, headers, content, deadline)
+            except _Broken as error:
+                if not error.is_late or given >= FAIR_SECONDS:
+                    self.breaker.failed()
+                is_safe = method == "GET" or not error.is_sent
+                if last or not is_safe or deadline.remaining() <= 0 or not self._budget.spend():
+                    raise Unavailable(self.dependency, str(error), sent=error.is_sent) from error
+                metrics.REPEATED.labels(self.dependency).inc()
+            except _Odd as error:
+                # The server itself refuses a request that it finds too long, in a form of its own. A person who can
+                # cause that must not be able to keep everybody else from the service.
+                if error.is_about_the_request:
+                    self.breaker.succeeded()
+                else:
+                    self.breaker.failed()
+                raise InvalidReply(self.dependency, str(error)) from error
         raise AssertionError("the last attempt returns or raises")
 
     def _exchange(
         self, method: str, target: str, headers: dict[str, str], content: bytes | Body, deadline: Deadline
     ) -> Reply:
-        remaining = max(0.001, deadline.remaining())
-        if isinstance(content, Body):
-            content.file.seek(0)
-        response = None
+        """One request and its answer. The connection is kept only if nothing about the answer was odd.
+
+        Raises:
+            _Broken: there is no whole answer.
+            _Odd: what came is no answer of a role of ours.
+        """
+        connection = self._connections.take()
+        is_clean = False
         try:
             with held_to(deadline):
-                response = self._pool.urlopen(
-                    method,
-                    target,
-                    body=content.file if isinstance(content, Body) else content,
-                    headers=headers | {DEADLINE_HEADER: str(max(1, int(remaining * 1000)))},
-                    retries=False,
-                    redirect=False,
-                    preload_content=False,
-                    decode_content=False,
-                    timeout=urllib3.Timeout(connect=min(CONNECT_TIMEOUT, remaining), read=remaining),
+                if not connection.is_open:
+                    connection.open(deadline.remaining())
+                remaining = str(max(1, int(deadline.remaining() * 1000)))
+                is_sent_whole = connection.send_call(
+                    method, target, _source(content), headers | {DEADLINE_HEADER: remaining}
                 )
-                data = b""
-                while chunk := response.read(64 * 1024):  # to its end: only there a truncated body is found out
-                    data += chunk
-                    if len(data) > REPLY_LIMIT:
-                        raise InvalidReply(self.dependency, f"the answer has more than {REPLY_LIMIT} bytes")
-                response.release_conn()
-        except BaseException:
-            if response is not None:
-                response.close()
-            raise
-        if response.status == 204 and not data:
-            return Reply(204, None)
-        kind = response.headers.get("Content-Type", "").partition(";")[0].strip()
-        if kind not in {"application/json", problems.CONTENT_TYPE}:
-            raise InvalidReply(self.dependency, f"status {response.status} of type {kind or 'unknown'!r}")
-        try:
-            wait = response.headers.get("Retry-After", "")
-            return Reply(response.status, json.loads(data), int(wait) if wait.isdecimal() else None)
-        except (ValueError, RecursionError):
-            raise InvalidReply(self.dependency, f"status {response.status} with a body that is not JSON") from None
+                response = connection.getresponse()
+                with closing(response):
+                    reply = _read(response, headers[REQUEST_ID_HEADER])
+                is_clean = is_sent_whole and connection.ended_cleanly()
+            return reply
+        except (http.client.IncompleteRead, OSError) as error:
+            raise _Broken(
+                type(error).__name__,
+                is_sent=not isinstance(error, NotConnected),
+                is_late=isinstance(error, TimeoutError),
+            ) from error
+        except http.client.HTTPException as error:
+            raise _Odd(f"it does not speak HTTP: {type(error).__name__}") from error
+        finally:
+            if is_clean:
+                self._connections.give_back(connection)
+            else:
+                connection.close()
 
     def _settle(self, reply: Reply) -> None:
         """Tells the breaker how it went, and raises what an answer other than 2xx stands for."""
@@ -257,6 +316,71 @@ class Transport:
         if problem is None or problem.code == "invalid_signature":
             raise InvalidReply(self.dependency, f"status {reply.status} without a problem that is known")
         raise Rejected(self.dependency, problem)
+
+
+def _source(content: bytes | Body) -> Any:
+    if isinstance(content, Body):
+        content.file.seek(0)
+        return content.file
+    return content or None
+
+
+def _whole(response: http.client.HTTPResponse) -> bytes:
+    """The body, to its end: only there a truncated one is found out."""
+    data = response.read(REPLY_LIMIT + 1)
+    if len(data) > REPLY_LIMIT:
+        raise _Odd(f"status {response.status} with more than {REPLY_LIMIT} bytes")
+    if response.length:
+        raise http.client.IncompleteRead(data, response.length)
+    return data
+
+
+def _read(response: http.client.HTTPResponse, request_id: str) -> Reply:
+    """The answer, if it is one of a role of ours to this request."""
+    status, headers = response.status, response.headers
+    if oddity := _oddity_of(status, headers, request_id):
+        raise _Odd(f"status {status} {oddity}", is_about_the_request=400 <= status < 500)
+    data = _whole(response)
+    if status == 204 and not data:
+        return Reply(204, None)
+    try:
+        wait = headers.get("Retry-After", "")
+        return Reply(status, json.loads(data), int(wait) if wait.isdecimal() else None)
+    except (ValueError, RecursionError):
+        reason = f"status {status} with a body that is not JSON"
+        raise _Odd(reason, is_about_the_request=400 <= status < 500) from None
+
+
+def _oddity_of(status: int, headers: http.client.HTTPMessage, request_id: str) -> str:
+    """Why it is no answer to this request, as far as its head shows; empty if it may be one.
+
+    Where a length can be understood in two ways (RFC 9112, 6.3), what is left behind may look like the next answer.
+    Every role sends the request id back; what stands before a role may not.
+    """
+    lengths = headers.get_all("Content-Length", [])
+    kind = headers.get("Content-Type", "").partition(";")[0].strip()
+    if not (200 <= status < 300 or 400 <= status < 600):
+        return "is none of the contract"
+    if headers.defects:
+        return "with headers that cannot be read"
+    if len(lengths) > 1 or (lengths and (not lengths[0].strip().isdecimal() or "Transfer-Encoding" in headers)):
+        return "with a length that is not clear"
+    if headers.get("Content-Encoding", "identity").lower() != "identity":
+        return "with an encoding that nobody asked for"
+    if request_id and headers.get(REQUEST_ID_HEADER, request_id) != request_id:
+        return "with the id of another request"
+    if status != 204 and kind not in {"application/json", problems.CONTENT_TYPE}:
+        return f"of type {kind or 'unknown'!r}"
+    return ""
+
+
+def _worst_state(dependency: str) -> State:
+    breakers = (found() for name, found in _breakers if name == dependency)
+    return max((breaker.state for breaker in breakers if breaker is not None), default=State.CLOSED)
+
+
+def _circuit_open() -> _NotAsked:
+    return _NotAsked("circuit_open", "it failed repeatedly and is not asked just now")
 
 
 def _digest(content: bytes | Body) -> str:

@@ -10,6 +10,7 @@ from functools import cache
 from typing import Any, BinaryIO, TypeVar, cast
 
 import structlog
+from django.conf import settings
 from django.core.files.uploadedfile import UploadedFile
 
 from internal import clients, context
@@ -17,6 +18,7 @@ from internal.context import Deadline
 from internal.contracts import Account, StoredImage
 from internal.errors import InvalidReply, Rejected, Unavailable
 from internal.problems import Problem, problem_of
+from internal.transport import THREADS
 
 log = structlog.get_logger(__name__)
 
@@ -82,6 +84,7 @@ def load_profile(token: str) -> ProfileView:
     Raises:
         Rejected: one of them refused the token.
     """
+    deadline = context.current_deadline()
     image_answer = _at_the_same_time(lambda: clients.images_client().profile_image(token))
     missing: set[str] = set()
     account: Account | None = None
@@ -91,8 +94,11 @@ def load_profile(token: str) -> ProfileView:
     except (Unavailable, InvalidReply):
         missing.add("auth")
     try:
-        image = image_answer.result()
+        image = image_answer.result(timeout=max(0.0, deadline.remaining()))
     except (Unavailable, InvalidReply):
+        missing.add("images")
+    except TimeoutError:  # no thread came to it in time
+        image_answer.cancel()
         missing.add("images")
     return ProfileView(account, image, frozenset(missing))
 
@@ -117,4 +123,4 @@ def _at_the_same_time(work: Callable[[], Answer]) -> Future[Answer]:
 
 @cache
 def _executor() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(max_workers=16, thread_name_prefix="workflow")
+    return ThreadPoolExecutor(getattr(settings, "THREADS", THREADS), thread_name_prefix="workflow")

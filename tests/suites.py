@@ -75,6 +75,7 @@ _SHORT_LIVES = (("ACCESS_TOKEN_SECONDS", "10"), ("SIGNING_KEY_PUBLISH_SECONDS", 
 # has the database.
 SYSTEM_LANE = (
     Suite("contracts", settings="gateway", system=True),
+    Suite("faults", system=True),
     Suite("live", system=True, folder="api/live"),
     Suite("fuzz_api", system=True),
     Suite("e2e", system=True, tools=(CHROMIUM,)),

@@ -25,6 +25,7 @@ ROOT_URLCONF = "config.urls.gateway"
 AUTH_URL = env.service_url("AUTH_URL")
 IMAGES_URL = env.service_url("IMAGES_URL")
 UPLOADS_URL = env.base_url("UPLOADS_URL")
+THREADS = env.whole("THREADS", "16", at_least=2, at_most=128)  # as the server has them: bulkheads are parts of them
 SERVICE_KEYS = env.named_keys("SERVICE_KEYS")
 TOKEN_ISSUER = env.str("TOKEN_ISSUER", "seawall")
 TOKEN_AUDIENCE = env.str("TOKEN_AUDIENCE", "seawall")

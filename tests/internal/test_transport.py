@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
+import gzip
 import io
 import json
 import socket
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from prometheus_client import REGISTRY
 
-from internal import context, signing
+from internal import connections, context, signing, transport
 from internal.breaker import State
 from internal.errors import InvalidReply, Rejected, Unavailable
 from internal.keys import NamedKey
@@ -22,7 +27,11 @@ KEYS = (NamedKey("new", b"n" * 32), NamedKey("old", b"o" * 32))
 
 
 def outcomes(operation: str, outcome: str) -> float:
-    labels = {"dependency": "auth", "operation": operation, "outcome": outcome}
+    return outcomes_of("auth", operation, outcome)
+
+
+def outcomes_of(dependency: str, operation: str, outcome: str) -> float:
+    labels = {"dependency": dependency, "operation": operation, "outcome": outcome}
     return REGISTRY.get_sample_value("seawall_client_calls_total", labels) or 0.0
 
 
@@ -252,3 +261,251 @@ def test_a_connection_is_kept_and_used_again() -> None:
         for _ in range(5):
             transport.call("kept", "GET", "/x")
     assert len(peers) == 1
+
+
+def test_a_connection_that_idled_is_not_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    peers = set()
+
+    def remember(connection: socket.socket, request: bytes) -> None:
+        peers.add(connection.getpeername())
+        servers.answers(servers.reply(200, b"{}"))(connection, request)
+
+    monkeypatch.setattr(connections, "IDLE_SECONDS", 0.0)
+    with servers.peer(remember) as peer:
+        client = Transport("auth", peer.url)
+        for _ in range(3):
+            client.call("idle", "POST", "/x")
+    assert len(peers) == 3
+
+
+def test_a_connection_that_the_other_side_has_closed_meanwhile_is_not_used_again() -> None:
+    closed = threading.Event()
+
+    def answer_and_close(connection: socket.socket, request: bytes) -> None:
+        servers.answers(servers.reply(200, b"{}"))(connection, request)
+        connection.shutdown(socket.SHUT_RDWR)
+        closed.set()
+
+    with servers.peer(answer_and_close) as peer:
+        client = Transport("auth", peer.url)
+        for _ in range(5):
+            closed.clear()
+            client.call("closed", "POST", "/x")
+            assert closed.wait(5)
+    assert len(peer.requests) == 5
+
+
+STOLEN = servers.reply(200, b'{"of": "somebody else"}')
+GOOD = b'{"of": "me"}'
+
+
+def head(*lines: str) -> bytes:
+    return "\r\n".join([*lines, "", ""]).encode()
+
+
+JSON = "Content-Type: application/json"
+# What an answer can look like that is none, or leaves something behind; and whether the call succeeds all the same.
+ODDITIES: dict[str, tuple[bytes, bool]] = {
+    "another answer behind it": (servers.reply(200, GOOD) + STOLEN, True),
+    "rubbish behind it": (servers.reply(200, GOOD) + b"\r\n<html>", True),
+    "a length too short": (head("HTTP/1.1 200 OK", JSON, "Content-Length: 2") + b"{}" + STOLEN, True),
+    "no length, and the end of the connection": (head("HTTP/1.1 200 OK", JSON, "Connection: close") + GOOD, True),
+    "a body where none belongs": (head("HTTP/1.1 204 No Content") + STOLEN, True),
+    "two lengths": (head("HTTP/1.1 200 OK", JSON, "Content-Length: 2", "Content-Length: 12") + b"{}" + GOOD, False),
+    "a list of lengths": (head("HTTP/1.1 200 OK", JSON, "Content-Length: 2, 12") + b"{}" + STOLEN, False),
+    "no number as length": (head("HTTP/1.1 200 OK", JSON, "Content-Length: -2") + GOOD, False),
+    "length and chunks": (
+        head("HTTP/1.1 200 OK", JSON, "Content-Length: 2", "Transfer-Encoding: chunked")
+        + b"2\r\n{}\r\n0\r\n\r\n"
+        + STOLEN,
+        False,
+    ),
+    "bad chunks": (head("HTTP/1.1 200 OK", JSON, "Transfer-Encoding: chunked") + b"zz\r\n{}\r\n" + STOLEN, False),
+    "early hints": (head("HTTP/1.1 103 Early Hints", "Link: </a>") + STOLEN, False),
+    "another protocol": (head("HTTP/1.1 101 Switching Protocols", "Upgrade: h2c") + STOLEN, False),
+    "a status of its own": (servers.reply(999, GOOD), False),
+    "a status that is no number": (b"HTTP/1.1 abc Hm\r\n\r\n" + STOLEN, False),
+    "no HTTP": (b"\x16\x03\x01\x02\r\n" * 9, False),
+    "an endless line": (b"HTTP/1.1 200 " + b"O" * 100_000, False),
+    "endless headers": (b"HTTP/1.1 200 OK\r\n" + b"X-A: b\r\n" * 5_000, False),
+    "headers that are none": (
+        head("HTTP/1.1 200 OK", JSON, "what is this", "Content-Length: 2") + b"{}" + STOLEN,
+        False,
+    ),
+    "compressed": (servers.reply(200, gzip.compress(GOOD), "application/json", "Content-Encoding: gzip"), False),
+    "the answer to another request": (
+        servers.reply(200, b'{"of": "somebody else"}', "application/json", "X-Request-ID: request-0002"),
+        False,
+    ),
+    "another type": (servers.reply(200, GOOD, "text/html"), False),
+    "a redirect": (servers.reply(302, GOOD, "application/json", "Location: /elsewhere"), False),
+    "no JSON": (servers.reply(200, b"{'of': 1}"), False),
+    "half an answer": (servers.reply(200, GOOD)[:-3], False),
+}
+
+
+@pytest.mark.parametrize("name", ODDITIES)
+def test_after_anything_odd_a_connection_is_not_used_again_and_nobody_gets_the_answer_of_another(name: str) -> None:
+    answer, succeeds = ODDITIES[name]
+    sent = threading.Event()
+    peers = []
+
+    def odd_at_first(connection: socket.socket, request: bytes) -> None:
+        peers.append(connection.getpeername())
+        if len(peers) > 1:
+            connection.sendall(servers.reply(200, GOOD))
+            return
+        with contextlib.suppress(OSError):
+            connection.sendall(answer)
+            if "half" in name or "end of the connection" in name:
+                connection.shutdown(socket.SHUT_RDWR)
+        sent.set()
+
+    with servers.peer(odd_at_first) as peer:
+        context.begin_request("request-0001")
+        client = Transport("auth", peer.url)
+        with context.deadline_of(5.0):
+            if succeeds:
+                client.call("odd", "POST", "/x")
+            else:
+                with pytest.raises((Unavailable, InvalidReply)):
+                    client.call("odd", "POST", "/x")
+        assert sent.wait(5)
+        assert client.call("even", "POST", "/x").json == {"of": "me"}
+        context.end_request()
+    assert len(set(peers)) == len(peers) == 2
+
+
+def test_bytes_that_come_later_spoil_the_connection_too() -> None:
+    more, sent = threading.Event(), threading.Event()
+    peers = []
+
+    def adds_later(connection: socket.socket, _: bytes) -> None:
+        peers.append(connection.getpeername())
+        connection.sendall(servers.reply(200, GOOD))
+        if len(peers) == 1:
+            assert more.wait(5)
+            connection.sendall(STOLEN)
+            sent.set()
+
+    with servers.peer(adds_later) as peer:
+        client = Transport("auth", peer.url)
+        assert client.call("later", "POST", "/x").json == {"of": "me"}
+        more.set()
+        assert sent.wait(5)
+        assert client.call("later", "POST", "/x").json == {"of": "me"}
+    assert len(set(peers)) == 2
+
+
+def test_whoever_answers_with_pages_opens_the_circuit() -> None:
+    with servers.peer(servers.answers(servers.reply(200, b"<html>", "text/html"))) as peer:
+        client = Transport("auth", peer.url)
+        for _ in range(5):
+            with pytest.raises(InvalidReply):
+                client.call("pages", "POST", "/x")
+        assert client.breaker.state is State.OPEN
+
+
+def test_a_page_that_refuses_the_request_at_hand_does_not() -> None:
+    """A server says so itself when it finds an address too long, and people can make it long."""
+    with servers.peer(servers.answers(servers.reply(414, b"<html>", "text/html"))) as peer:
+        client = Transport("auth", peer.url)
+        for _ in range(10):
+            with pytest.raises(InvalidReply):
+                client.call("refused_page", "GET", "/x")
+        assert client.breaker.state is State.CLOSED
+        assert len(peer.requests) == 10
+
+
+def test_a_call_that_had_hardly_any_time_says_nothing_about_the_service() -> None:
+    with servers.peer(servers.never_answers) as peer:
+        client = Transport("auth", peer.url)
+        for _ in range(6):
+            with context.deadline_of(0.05), pytest.raises(Unavailable):
+                client.call("hurried", "POST", "/x")
+        assert client.breaker.state is State.CLOSED
+
+
+def test_a_service_that_fails_half_of_its_calls_gets_a_tenth_more_and_is_asked_on() -> None:
+    count = 0
+
+    def fails_often(connection: socket.socket, request: bytes) -> None:
+        nonlocal count
+        count += 1
+        (servers.resets if count % 2 else servers.answers(servers.reply(200, b"{}")))(connection, request)
+
+    answered = 0
+    with servers.peer(fails_often) as peer:
+        client = Transport("auth", peer.url)
+        for _ in range(300):
+            try:
+                client.call("often", "GET", "/x")
+            except Unavailable:
+                continue
+            answered += 1
+        assert 300 < len(peer.requests) <= 331
+    assert answered >= 150
+    assert outcomes("often", "circuit_open") == 0
+
+
+def hangs_at(path: bytes) -> servers.Behaviour:
+    def behave(connection: socket.socket, request: bytes) -> None:
+        hangs = request.split(b" ")[1] == path
+        (servers.never_answers if hangs else servers.answers(servers.reply(200, b"{}")))(connection, request)
+
+    return behave
+
+
+def test_calls_beyond_the_places_are_refused_at_once_and_uploads_have_places_of_their_own() -> None:
+    callers, places = transport.THREADS, 8
+    with servers.peer(hangs_at(b"/hangs")) as peer:
+        client = Transport("images", peer.url)
+
+        def call(_: int) -> tuple[float, int]:
+            started = time.monotonic()
+            with context.deadline_of(2.0), pytest.raises(Unavailable) as caught:
+                client.call("crowded", "GET", "/hangs")
+            return time.monotonic() - started, caught.value.retry_after
+
+        with ThreadPoolExecutor(callers) as threads:
+            crowd = [threads.submit(call, number) for number in range(callers)]
+            while len(peer.requests) < places:
+                time.sleep(0.01)
+            while sum(future.done() for future in crowd) < callers - places:
+                assert not all(future.done() for future in crowd)
+                time.sleep(0.01)
+            reply = client.call("beside", "POST", "/x", body=Body(io.BytesIO(b"picture"), 7))
+            results = [future.result() for future in crowd]
+    assert reply.status == 200
+    assert sorted(wait for _, wait in results) == [transport.BUSY_RETRY_AFTER] * (callers - places) + [5] * places
+    assert len(peer.requests) == places + 1
+    assert outcomes_of("images", "crowded", "busy") == callers - places
+
+
+def test_more_callers_than_places_are_all_answered_by_a_service_that_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport, "_CALLS_PATIENCE", 30.0)  # however slow this machine is
+
+    def takes_its_time(connection: socket.socket, request: bytes) -> None:
+        time.sleep(0.02)
+        servers.answers(servers.reply(200, b"{}"))(connection, request)
+
+    with servers.peer(takes_its_time) as peer:
+        client = Transport("images", peer.url)
+        with ThreadPoolExecutor(transport.THREADS) as threads:
+            list(threads.map(lambda _: client.call("lively", "GET", "/x"), range(100)))
+    assert outcomes_of("images", "lively", "ok") == 100
+
+
+def test_the_state_of_the_circuit_is_the_worst_of_the_process() -> None:
+    labels = {"dependency": "auth"}
+    gc.collect()  # those of other tests
+    with servers.peer(servers.answers(servers.reply(200, b"{}"))) as peer:
+        healthy = Transport("auth", peer.url)
+        failing = Transport("auth", peer.url)
+        for _ in range(5):
+            failing.breaker.failed()
+        healthy.call("state", "GET", "/x")
+        assert REGISTRY.get_sample_value("seawall_client_circuit_state", labels) == State.OPEN
+        failing.breaker.succeeded()
+        healthy.call("state", "GET", "/x")
+        assert REGISTRY.get_sample_value("seawall_client_circuit_state", labels) == State.CLOSED

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import UUID
 
@@ -115,6 +116,21 @@ def test_a_profile_names_the_role_that_does_not_answer(
     assert view.unavailable == {missing}
     assert (view.account is None) is (missing == "auth")
     assert (view.image is None) is (missing == "images")
+
+
+def test_a_profile_is_shown_in_time_though_no_thread_comes_to_its_image(
+    monkeypatch: pytest.MonkeyPatch, calls: list[str]
+) -> None:
+    free = threading.Event()
+    use(monkeypatch, Fake(calls, account=ACCOUNT), Fake(calls, profile_image=IMAGE))
+    with ThreadPoolExecutor(1) as threads:
+        threads.submit(free.wait, 30)
+        monkeypatch.setattr(workflows, "_executor", lambda: threads)
+        with context.deadline_of(0.1):
+            view = workflows.load_profile("token")
+        free.set()
+    assert view == workflows.ProfileView(ACCOUNT, None, frozenset({"images"}))
+    assert calls == ["account"]  # nobody asks for it any more
 
 
 def test_closing_an_account_closes_nothing_while_images_does_not_answer(
