@@ -12,7 +12,7 @@ PYTHON := $(shell for python in python3 python3.14 python3.13 python3.12 python3
 	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$python"; break; }; done)
 endif
 
-.PHONY: help up test fuzz-api fuzz-images test-uploads test-crash test-rotation test-flood test-timing bench-signin bench-images lint format lock clean require-python install-local install-dev
+.PHONY: help up test fuzz-api fuzz-images test-uploads test-crash test-rotation test-flood test-timing bench-signin bench-images bench-gateway lint format lock clean require-python install-local install-dev
 
 help: ## Say what can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target text; do \
@@ -50,6 +50,9 @@ bench-signin: install-dev ## Measure what a sign-in costs beside its hash, token
 
 bench-images: install-dev ## Measure reads beside bare nginx and Go, uploads beside their work, stores that grow (ARGS=--quick)
 	@$(RUN) -m benchmarks.images $(ARGS)
+
+bench-gateway: install-dev ## Measure requests through the gateway beside a bare view, how fresh answers are, overload (ARGS=--quick)
+	@$(RUN) -m benchmarks.gateway $(ARGS)
 
 lint: install-dev ## Check style, types and the boundaries between apps
 	@$(RUN) -m tests checks

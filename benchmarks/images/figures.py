@@ -96,15 +96,17 @@ def alternate(rounds: int, measures: Mapping[str, Callable[[], T]]) -> dict[str,
 
 def print_table(title: str, figures: Iterable[Figure]) -> None:
     """Prints the figures of a part: value, smallest and largest round, goal."""
+    shown = list(figures)
+    width = max([58, *(len(figure.name) for figure in shown)])
     print(f"\n{title}")
-    for figure in figures:
+    for figure in shown:
         if figure.value is None:
-            print(f"  {figure.name:58} {'none':>12}  {figure.note}")
+            print(f"  {figure.name:{width}} {'none':>12}  {figure.note}")
             continue
         value = f"{number(figure.value)}{f' {figure.unit}' if figure.unit else ''}"
         spread = f"{number(min(figure.rounds))} to {number(max(figure.rounds))}" if len(figure.rounds) > 1 else ""
         goal = "" if figure.goal is None else f"goal {figure.goal}: {'holds' if figure.holds else 'MISSED'}"
-        print(f"  {figure.name:58} {value:>12}  {spread:20} {goal}".rstrip())
+        print(f"  {figure.name:{width}} {value:>12}  {spread:20} {goal}".rstrip())
         if figure.note:
             print(f"    {figure.note}")
 

@@ -121,7 +121,7 @@ def bare_nginx(images: Mapping[str, bytes]) -> Iterator[Server]:
         configuration.write_text(BARE.format(workers=WORKERS, folder=folder, port=port, root=root))
         program = shutil.copy2(find_nginx(), folder / "nginx")
         command = [str(program), "-e", "stderr", "-p", str(folder), "-c", str(configuration), "-g", "daemon off;"]
-        process = stack.enter_context(_running(command, port, as_nobody=True))
+        process = stack.enter_context(running(command, port, as_nobody=True))
         yield Server(port, (process.pid,))
 
 
@@ -144,7 +144,7 @@ def go_server(images: Mapping[str, bytes]) -> Iterator[Server]:
         shutil.rmtree(folder / "gocache")
         [port] = free_ports(1)
         command = [str(program), f"127.0.0.1:{port}", str(folder / "store with spaces")]
-        process = stack.enter_context(_running(command, port, as_nobody=True))
+        process = stack.enter_context(running(command, port, as_nobody=True))
         yield Server(port, (process.pid,))
 
 
@@ -188,12 +188,12 @@ def images_role(store_environment: Mapping[str, str]) -> Iterator[Origin]:
             **store_environment,
         }
         command = [sys.executable, "-m", "gunicorn", "-c", "config/gunicorn.conf.py", "config.wsgi"]
-        with _running(command, port, environment=environment):
+        with running(command, port, environment=environment):
             yield Origin(port, management_port)
 
 
 @contextlib.contextmanager
-def _running(
+def running(
     command: list[str], port: int, *, environment: Mapping[str, str] | None = None, as_nobody: bool = False
 ) -> Iterator[subprocess.Popen[bytes]]:
     """The program, accepting connections on entry and gone on exit."""
@@ -245,7 +245,7 @@ def _served(stack: contextlib.ExitStack, nginx: Files, *, counted: bool) -> Serv
     if counted:
         environment = {"FILES_METRICS": str(nginx.metrics), "FILES_PORT": str(nginx.port)}
         writer = [sys.executable, "-I", "-S", str(FOLDER / "metrics.py")]
-        processes.append(stack.enter_context(_running(writer, nginx.port, environment=environment)).pid)
+        processes.append(stack.enter_context(running(writer, nginx.port, environment=environment)).pid)
     return Server(nginx.port, tuple(processes))
 
 
