@@ -120,10 +120,9 @@ def renewed(password: str, password_hash: str, *, wait: float = LONGEST_WAIT) ->
 
 @contextmanager
 def _turn(wait: float) -> Iterator[None]:
-    if not _turns.acquire(blocking=False):
-        _release_connections()
-        if not _turns.acquire(timeout=max(0.0, min(wait, LONGEST_WAIT))):
-            raise HashingBusy
+    _release_connections()
+    if not _turns.acquire(timeout=max(0.0, min(wait, LONGEST_WAIT))):
+        raise HashingBusy
     try:
         yield
     finally:
@@ -141,7 +140,7 @@ def _counted() -> Iterator[None]:
 
 
 def _release_connections() -> None:
-    """Gives this thread's database connection back to the pool: nobody keeps one from the others while waiting."""
+    """Gives this thread's database connection back to the pool: hashing, and waiting for a turn, needs none."""
     for connection in connections.all(initialized_only=True):
         if not connection.in_atomic_block:
             connection.close()

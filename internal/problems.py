@@ -22,7 +22,7 @@ from django.core.exceptions import (
     TooManyFieldsSent,
     TooManyFilesSent,
 )
-from django.db import InterfaceError, OperationalError
+from django.db import InterfaceError, OperationalError, ProgrammingError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse, UnreadablePostError
 from django.utils.module_loading import import_string
 from rest_framework import exceptions
@@ -35,6 +35,9 @@ log = structlog.get_logger(__name__)
 
 CONTENT_TYPE = "application/problem+json"
 RETRY_AFTER = 5  # seconds, where nothing better is known
+
+# PostgreSQL's undefined_table and undefined_column: a release that came before its migrations.
+_MISSING = frozenset({"42P01", "42703"})
 
 # Every code that a role may answer with: its status and its title.
 CATALOGUE: MappingProxyType[str, tuple[int, str]] = MappingProxyType(
@@ -238,6 +241,9 @@ def problem_of(error: BaseException) -> Problem | None:
         case OperationalError() | InterfaceError():
             log.warning("database_unavailable", reason=str(error).strip().splitlines()[:1])
             return Problem("database_unavailable", "The database does not answer.", retry_after=RETRY_AFTER)
+        case ProgrammingError() if getattr(error.__cause__, "sqlstate", None) in _MISSING:
+            log.error("database_not_migrated", reason=str(error).strip().splitlines()[:1], remedy="manage.py migrate")
+            return Problem("database_unavailable", "The database is not ready yet.", retry_after=RETRY_AFTER)
         case OSError() if error.errno in {errno.ENOSPC, errno.EDQUOT}:
             log.error("disk_full")
             return Problem("storage_full", "There is no room to take the upload in just now. Nothing was stored.")

@@ -29,6 +29,8 @@ from ops.processes import Command, Identity, StopStep, end_now, last_lines, spaw
 SUPERUSER = "postgres"
 _MAINTENANCE = "postgres"
 _START_SECONDS = 60
+MAX_CONNECTIONS = 100
+"""As planned in config/connections.toml; many more for tests, whose processes are not counted."""
 
 
 class PostgresError(OperatorError):
@@ -186,7 +188,7 @@ class Postgres:
             "port": str(self.port),
             "unix_socket_directories": "",
             "password_encryption": "scram-sha-256",
-            "max_connections": "80",
+            "max_connections": str(MAX_CONNECTIONS),
             "shared_buffers": "64MB",
             "log_line_prefix": "%m [%p] %q%u@%d ",
             "log_timezone": "UTC",

@@ -1,1 +1,1 @@
-"""Django's PostgreSQL backend, with a pool that forgets all of its idle connections when one of them is dead."""
+"""PostgreSQL as Seawall uses it: the backend of the serving roles, and `manage.py migrate`."""

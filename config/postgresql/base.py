@@ -4,29 +4,27 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.db.backends.base.base import NO_DB_ALIAS
 from django.db.backends.postgresql import base
-from psycopg_pool import ConnectionPool
+
+from config.postgresql.pool import Pool
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
-    """Connections of a pool that recovers at once from a restart of the server.
+    """Connections of a pool, which all hold to the deadline of the request at hand."""
 
-    The pool finds dead connections one by one, and waits longer after each: with a few of them idle, callers would hear
-    for minutes that a healthy server is away. If one is dead, the others are too, so all of them are replaced.
-    """
+    _connection_pools: dict[str, Pool]  # of Django, as the next one; its stubs do not know them
+    _configure_connection: Any
 
     @property
-    def pool(self) -> Any:
-        """The pool of this process; None where the settings want none."""
-        pool = super().pool
-        if pool is not None and getattr(pool, "_check", None) is ConnectionPool.check_connection:
-
-            def check(connection: Any) -> None:
-                try:
-                    ConnectionPool.check_connection(connection)
-                except Exception:
-                    pool.drain()
-                    raise
-
-            pool._check = check
-        return pool
+    def pool(self) -> Pool | None:
+        """The pool of this process, not opened yet; None where the settings want none."""
+        options: dict[str, Any] | None = self.settings_dict["OPTIONS"].get("pool")
+        if self.alias == NO_DB_ALIAS or not options:
+            return None
+        pools = self._connection_pools
+        if self.alias not in pools:
+            parameters = self.get_connection_params() | {"autocommit": True}
+            # Of several threads that make one at the same time, one wins; the pools of the others were never opened.
+            pools.setdefault(self.alias, Pool(kwargs=parameters, configure=self._configure_connection, **options))
+        return pools[self.alias]

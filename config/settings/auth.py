@@ -1,19 +1,19 @@
 """The auth role: accounts, sessions, signing keys, audit. It holds the auth database and no other credential."""
 
 from auth.passwords import PASSWORD_VALIDATORS
-from config.settings._postgres import pooled
+from config.settings._postgres import POOL_SIZE, pooled
 from config.settings._rest import REST_FRAMEWORK as REST_FRAMEWORK
 from config.settings._token_times import token_times
 from config.settings.base import *  # noqa: F403
 from config.settings.base import INSTALLED_APPS, env
 
-INSTALLED_APPS = [*INSTALLED_APPS, "rest_framework", "auth"]
+INSTALLED_APPS = [*INSTALLED_APPS, "config.postgresql", "rest_framework", "auth"]
 ROOT_URLCONF = "config.urls.auth"
 
 DATABASES = {
     "default": pooled(
         env.postgres_url("DATABASE_URL"),
-        pool_size=env.whole("DATABASE_POOL_SIZE", "8", at_least=1, at_most=50),
+        pool_size=env.whole("DATABASE_POOL_SIZE", str(POOL_SIZE), at_least=1, at_most=50),
         application="seawall-auth",
     )
 }

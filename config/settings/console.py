@@ -10,6 +10,7 @@ from internal.headers import content_security_policy, permissions_policy
 
 INSTALLED_APPS = [
     *INSTALLED_APPS,
+    "config.postgresql",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",

@@ -1,18 +1,18 @@
 """The images role: stored images, their records and their origin. It verifies tokens and never makes one."""
 
 from config.settings._image_store import image_store
-from config.settings._postgres import pooled
+from config.settings._postgres import POOL_SIZE, pooled
 from config.settings._rest import REST_FRAMEWORK as REST_FRAMEWORK
 from config.settings.base import *  # noqa: F403
 from config.settings.base import INSTALLED_APPS, env
 
-INSTALLED_APPS = [*INSTALLED_APPS, "rest_framework", "images"]
+INSTALLED_APPS = [*INSTALLED_APPS, "config.postgresql", "rest_framework", "images"]
 ROOT_URLCONF = "config.urls.images"
 
 DATABASES = {
     "default": pooled(
         env.postgres_url("DATABASE_URL"),
-        pool_size=env.whole("DATABASE_POOL_SIZE", "8", at_least=1, at_most=50),
+        pool_size=env.whole("DATABASE_POOL_SIZE", str(POOL_SIZE), at_least=1, at_most=50),
         application="seawall-images",
     )
 }

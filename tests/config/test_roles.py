@@ -66,10 +66,11 @@ APPS = {
         "api",
         "portal",
     ],
-    "auth": [*SHARED, "rest_framework", "auth"],
-    "images": [*SHARED, "rest_framework", "images"],
+    "auth": [*SHARED, "config.postgresql", "rest_framework", "auth"],
+    "images": [*SHARED, "config.postgresql", "rest_framework", "images"],
     "console": [
         *SHARED,
+        "config.postgresql",
         "django.contrib.admin",
         "django.contrib.auth",
         "django.contrib.contenttypes",
