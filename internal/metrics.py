@@ -33,6 +33,12 @@ DEPENDENCY_UP = Gauge(
     ["dependency"],
     multiprocess_mode="livemostrecent",
 )
+DEPENDENCY_SINCE = Gauge(
+    "gateway_dependency_changed_timestamp_seconds",
+    "Since when gateway_dependency_up has had its value, in seconds since the epoch, as this gateway has seen it.",
+    ["dependency"],
+    multiprocess_mode="livemostrecent",
+)
 KEPT_ANSWERS = Counter(
     "gateway_kept_answers_total",
     "Answers that may be given again, by outcome: given once more, or made anew.",

@@ -21,12 +21,18 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class ErrorPage:
-    """What an error page says. `art` names a drawing in static/portal/art."""
+    """What an error page says.
+
+    Attributes:
+        art: names a drawing in static/portal/art.
+        waits_for: the dependency that is missing; a page that was only to be seen comes by itself when it is back.
+    """
 
     status: int
     title: str
     text: str
     art: str = "buoy"
+    waits_for: str = ""
 
 
 MALFORMED = ErrorPage(
@@ -70,7 +76,9 @@ def wants_json(request: HttpRequest) -> bool:
 
 
 def render_error(request: HttpRequest, page: ErrorPage, *, retry_after: int | None = None) -> HttpResponse:
-    html = render_to_string("portal/errors/error.html", {"error": page, "request_id": request_id()}, request)
+    waits_for = page.waits_for if request.method == "GET" else ""
+    context = {"error": page, "request_id": request_id(), "waits_for": waits_for}
+    html = render_to_string("portal/errors/error.html", context, request)
     response = HttpResponse(html, status=page.status)
     add_never_cache_headers(response)  # some failures come from further out than PortalMiddleware
     return with_retry_after(response, retry_after)
@@ -102,14 +110,11 @@ def _page_for(problem: Problem) -> ErrorPage:
     wait = wait_in_words(problem.retry_after)
     match problem.code:
         case "auth_unavailable":
-            text = f"Your account cannot be looked up at this moment. Everything else goes on working. {wait}"
-            return ErrorPage(503, problem.detail, text, art="fog")
+            text = f"Your account cannot be looked up at this moment; nothing of it is lost. {wait}"
+            return ErrorPage(503, problem.detail, text, art="fog", waits_for="auth")
         case "images_unavailable":
-            text = (
-                "Your images cannot be listed or changed at this moment; what is stored stays stored. "
-                f"Everything else goes on working. {wait}"
-            )
-            return ErrorPage(503, problem.detail, text, art="fog")
+            text = f"Your images cannot be listed or changed at this moment; what is stored stays stored. {wait}"
+            return ErrorPage(503, problem.detail, text, art="fog", waits_for="images")
         case _ if problem.status >= 500 or problem.status == 429:
             return ErrorPage(problem.status, problem.title, f"{problem.detail} {wait}", art="fog")
         case _:

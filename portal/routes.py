@@ -17,7 +17,7 @@ UPLOAD_TIME = 360
 PAGE_TIME = 30
 """Seconds for which the access token is made good everywhere else."""
 
-_FOR_ANYBODY = frozenset({"home", "register", "sign-in", "sign-out"})
+_FOR_ANYBODY = frozenset({"home", "register", "sign-in", "sign-out", "status", "status-board"})
 _WHERE_IMAGES_ARE_CHOSEN = frozenset({"images", "profile", "sign-in-renewal"})
 _FORM_OF_UPLOAD = {"images": "portal:images", "profile-image": "portal:profile", "register": "portal:register"}
 

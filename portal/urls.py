@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from portal.views import entry, gallery, profile, security
+from portal.views import entry, gallery, profile, security, status
 
 app_name = "portal"
 
@@ -22,5 +22,7 @@ urlpatterns = [
     path("password", security.password, name="password"),
     path("sessions", security.sessions, name="sessions"),
     path("sessions/<uuid:session_id>/end", security.end_session, name="session-end"),
+    path("status", status.status, name="status"),
+    path("status/board", status.board, name="status-board"),
     path("close-account", security.close_account, name="close-account"),
 ]

@@ -9,6 +9,7 @@ from django.template.defaultfilters import date as format_date
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from portal.outages import outlook
 from portal.pictures import public_url
 
 register = template.Library()
@@ -22,6 +23,22 @@ def moment(value: dt.datetime | None) -> SafeString | str:
     utc = value.astimezone(dt.UTC)
     iso = utc.isoformat(timespec="seconds").replace("+00:00", "Z")
     return format_html('<time datetime="{}">{} UTC</time>', iso, format_date(utc, "j F Y, H:i"))
+
+
+@register.filter
+def lasting(since: dt.datetime) -> str:
+    """How long it has been since then, in the largest unit, such as «for 3 minutes»."""
+    seconds = max(0, int((dt.datetime.now(dt.UTC) - since).total_seconds()))
+    for unit, length in (("day", 86_400), ("hour", 3_600), ("minute", 60)):
+        if count := seconds // length:
+            return f"for {count} {unit}{'' if count == 1 else 's'}"
+    return "for some seconds"
+
+
+@register.simple_tag
+def missing() -> tuple[str, ...]:
+    """What does not work at this moment, as words within a sentence."""
+    return outlook().missing
 
 
 @register.filter

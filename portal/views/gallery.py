@@ -14,13 +14,14 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from internal import clients
+from internal.context import request_id
 from internal.contracts import StoredImage
 from internal.errors import InvalidReply, Rejected, ServiceError, Unavailable
 from internal.problems import UNAVAILABLE_DETAIL, FieldError, Problem, invalid_field, problem_of, problem_response
 from portal import errors, sessions
 from portal.access import PersonalRequest, signed_in_only
 from portal.pictures import Picture
-from portal.problems import in_our_words, is_open, with_retry_after
+from portal.problems import in_our_words, is_open, wait_in_words, with_retry_after
 
 PAGE_SIZE = 24
 FILES_AT_ONCE = 10
@@ -50,6 +51,11 @@ def _gallery(
         if rejected.problem.code == "invalid_input":
             raise Http404("no such page of the gallery") from rejected
         raise
+    except (Unavailable, InvalidReply) as error:
+        problem = problem_of(error)
+        if results or problem is None or error.service != "images" or errors.wants_json(request):
+            raise
+        return _without_images(request, problem)
     context = {
         "pictures": [Picture.of(item) for item in page.items],
         "total": page.total,
@@ -61,6 +67,18 @@ def _gallery(
     failed = next((result for result in results if result.error), None)
     response = render(request, "portal/images.html", context, status=failed.status if failed else 200)
     return with_retry_after(response, failed.retry_after if failed else None)
+
+
+def _without_images(request: PersonalRequest, problem: Problem) -> HttpResponse:
+    """The gallery while images does not answer: what is the matter, and how it goes on."""
+    context = {
+        "detail": problem.detail,
+        "wait": wait_in_words(problem.retry_after),
+        "request_id": request_id(),
+        "waits_for": "images",
+    }
+    response = render(request, "portal/gallery_unavailable.html", context, status=problem.status)
+    return with_retry_after(response, problem.retry_after)
 
 
 def _upload_for_script(request: PersonalRequest) -> HttpResponse:

@@ -99,6 +99,10 @@ def without_csrf(visitor: Visitor) -> None:
     expect(visitor.page.get_by_role("heading", level=1)).to_have_text("This form has expired")
 
 
+def until_images_are_tried(visitor: Visitor) -> None:
+    expect(visitor.page.get_by_text("Images load in your browser.")).to_be_visible()
+
+
 VISITORS = [
     Look("the front page", "/"),
     Look("registration", "/register"),
@@ -108,6 +112,7 @@ VISITORS = [
     Look("a form that has expired", "/sign-in", statuses=(403,), show=without_csrf),
     Look("no such page", "/nothing", statuses=(404,)),
     Look("a wrong method", "/sign-out", statuses=(405,)),
+    Look("the status", "/status", show=until_images_are_tried),
     Look("the list of problems", "/api/v1/problems"),
 ]
 MEMBERS = [
@@ -165,7 +170,8 @@ def test_an_empty_page_is_accessible_too(member: Visitor, path: str) -> None:
 def test_a_page_without_javascript_is_never_wider_than_the_screen(new_visitor: NewVisitor, known: Known) -> None:
     visitor = new_visitor(storage_state=known.cookies, java_script_enabled=False, viewport=NARROW)
 
-    for path in ("/images", f"/images/{known.image}", f"/images/{known.image}/delete", "/profile", "/sessions"):
+    image = f"/images/{known.image}"
+    for path in ("/images", image, f"{image}/delete", "/profile", "/sessions", "/status"):
         page = visitor.open(path)
         assert not too_wide(page), (path, too_wide(page))
 

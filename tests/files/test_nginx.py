@@ -68,6 +68,25 @@ def test_an_image_is_served_with_its_type_and_every_header(files: Files, name: s
     }
 
 
+def test_a_browser_can_try_whether_images_load(files: Files) -> None:
+    answer = files.ask("/uploads/probe.gif?1234")
+
+    assert (answer.status, answer.body[:6], len(answer.body)) == (200, b"GIF89a", 43)
+    del answer.headers["Date"], answer.headers["Last-Modified"]
+    assert answer.headers == {
+        "Server": "nginx",
+        "Connection": "keep-alive",
+        "Content-Type": "image/gif",
+        "Content-Length": "43",
+        "Cache-Control": "no-store",
+        "X-Content-Type-Options": "nosniff",
+        "Content-Security-Policy": "default-src 'none'; sandbox",
+        "Cross-Origin-Resource-Policy": "cross-origin",
+    }
+    assert files.ask("/uploads/probe.gif", "HEAD").status == 200
+    assert files.ask("/uploads/probe.gif", "POST").status == 405
+
+
 def test_a_head_request_has_the_headers_and_no_body(files: Files) -> None:
     answer = files.ask(f"/uploads/{ID}.png", "HEAD")
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +20,7 @@ from tests.e2e.conftest import new_visitor as new_visitor
 from tests.running import ROLES, Answer, Person, ask, manage, management_url, picture, status, until, url
 
 LIMIT = 3.0  # seconds in which a call through the gateway answers, whatever is the matter
-RECOVERY = 20.0  # seconds in which everything works again, once what was missing is back
+RECOVERY = 5.0  # seconds in which everything works again, once what was missing says that it is ready
 
 
 def ready() -> bool:
@@ -27,17 +28,41 @@ def ready() -> bool:
     return all(ask("GET", f"{management_url(role)}/readyz").status == 200 for role in ROLES)
 
 
+@dataclass
+class Outage:
+    """A time without a role. `over_at` is the moment (monotonic clock, s) when it said that it is ready again."""
+
+    role: str
+    over_at: float = 0.0
+
+    def mended(self, condition: Callable[[], bool], what: str) -> None:
+        """Waits for what has to work again, as long as it may take since the outage was over."""
+        until(
+            condition, f"{what}, {RECOVERY:g} s after {self.role} is ready", self.over_at + RECOVERY - time.monotonic()
+        )
+
+
 @contextmanager
-def stopped(role: str) -> Iterator[None]:
+def stopped(role: str) -> Iterator[Outage]:
     """The block runs without the role. Afterwards it is there again, and every role is ready."""
+    outage = Outage(role)
     finished = manage("stop", role)
     try:
         assert finished.returncode == 0, finished.stderr
-        yield
+        yield outage
     finally:
         finished = manage("start", role)
+        outage.over_at = time.monotonic()
     assert finished.returncode == 0, finished.stderr
-    until(ready, f"every role is ready after {role} came back", RECOVERY)
+    outage.mended(ready, "every role is ready")
+
+
+def status_document() -> Any:
+    """What the status page says to programs; it is there whatever is the matter."""
+    answer = ask("GET", f"{url('gateway')}/status", headers={"Accept": "application/json"})
+    assert answer.status == 200, answer.body
+    assert answer.seconds < LIMIT
+    return answer.json
 
 
 def lives() -> dict[str, tuple[int, int]]:
@@ -101,11 +126,13 @@ def served(image: Mapping[str, Any]) -> bool:
     return True
 
 
-def everything_works(member: Member) -> None:
-    """Waits until people can do again whatever they could, each call in time."""
-    until(lambda: member.log_in().status == 200, "sign-in works again", RECOVERY)
-    until(lambda: member.upload().status == 201, "uploads work again", RECOVERY)
-    until(lambda: member.person.call("GET", "/profile").json["limited"] == [], "the profile is whole again", RECOVERY)
+def everything_works(member: Member, outage: Outage) -> None:
+    """Waits until people can do again whatever they could, and are told so, each call in time."""
+    outage.mended(lambda: member.log_in().status == 200, "sign-in works again")
+    outage.mended(lambda: member.upload().status == 201, "uploads work again")
+    outage.mended(lambda: member.person.call("GET", "/images").status == 200, "images are listed again")
+    outage.mended(lambda: member.person.call("GET", "/profile").json["limited"] == [], "the profile is whole again")
+    outage.mended(lambda: status_document()["state"] == "works", "the status says so")
     newcomer = Person.new().register(picture(64, 64)).sign_in()
     assert newcomer.call("GET", "/profile").json["image"]["is_profile_image"]
     assert newcomer.call("GET", "/sessions").status == 200
