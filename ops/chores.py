@@ -9,7 +9,14 @@ from collections.abc import Callable, Mapping
 from ops.layout import CONSOLE, PROJECT, State
 from ops.processes import Command, describe_exit, run_to_end
 
-CHORES = (("signing_keys", "maintain"), ("credentials", "purge"), ("audit", "prune"), ("images", "reap"))
+CHORES = (
+    ("signing_keys", "maintain"),
+    ("credentials", "purge"),
+    ("audit", "prune"),
+    ("images", "reap"),
+    ("backup", "create", "--if-older-than", "24h"),
+    ("backup", "prune"),
+)
 """Commands of manage.py. Each does only what is due, and may be repeated, interrupted and run in parallel."""
 
 TIME_LIMIT = 600.0

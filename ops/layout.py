@@ -89,6 +89,10 @@ class State:
         return self.root / "images"
 
     @property
+    def backups(self) -> Path:
+        return self.root / "backups"
+
+    @property
     def postgres(self) -> Path:
         return self.root / "postgres"
 
@@ -124,7 +128,7 @@ class State:
     def create(self) -> None:
         """Make the folders. Only the owner can look into them; a foreign PostgreSQL user may pass through the root."""
         self.root.mkdir(mode=0o711, parents=True, exist_ok=True)
-        for folder in ("env", "logs", "images", "static", "run"):
+        for folder in ("env", "logs", "images", "backups", "static", "run"):
             (self.root / folder).mkdir(mode=0o700, exist_ok=True)
         for role in (*DJANGO_ROLES, FILES):
             self.scratch(role).mkdir(mode=0o700, exist_ok=True)

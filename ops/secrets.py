@@ -52,6 +52,15 @@ _IMAGE_STORE = (
 )
 """The same for images and console, each as NAME or NAME_FILE: where the images are."""
 
+_BACKUP_STORE = (
+    "BACKUP_STORE",
+    "BACKUP_ROOT",
+    *(f"BACKUP_{name}" for name in _IMAGE_STORE if name.startswith("S3_")),
+    *(f"BACKUP_KEEP_{name}" for name in ("LAST", "DAILY", "WEEKLY", "MONTHLY")),
+    "PG_BIN",
+)
+"""The same for the console alone: where backups are, how many are kept, and with which programs they are made."""
+
 
 class SecretsError(OperatorError):
     """The secrets of the state folder cannot be read. The message says what to do."""
@@ -163,6 +172,7 @@ def environments(state: State, stored: Secrets, ports: Ports, databases: Databas
             "IMAGES_DATABASE_URL": databases.images,
             "KEY_ENCRYPTION_KEYS": stored.key_encryption_keys,
             **image_store,
+            **_backup_store(state),
             "UPLOADS_URL": ports.url(FILES),
             "HTTPS_ONLY": "false",
             "CSRF_TRUSTED_ORIGINS": _origins(console),
@@ -209,6 +219,13 @@ def _image_store(state: State) -> dict[str, str]:
     """Where images and console find the images: in the state folder, unless the person's own environment says S3."""
     own = {name: os.environ[name] for each in _IMAGE_STORE for name in (each, f"{each}_FILE") if name in os.environ}
     return {"IMAGE_ROOT": str(state.images)} if own.get("IMAGE_STORE", "filesystem") == "filesystem" else own
+
+
+def _backup_store(state: State) -> dict[str, str]:
+    """Where the console keeps backups: in the state folder, unless the person's own environment names another place."""
+    own = {name: os.environ[name] for each in _BACKUP_STORE for name in (each, f"{each}_FILE") if name in os.environ}
+    here = {"BACKUP_STORE": "filesystem", "BACKUP_ROOT": str(state.backups)}
+    return {**here, **own} if own.get("BACKUP_STORE", "filesystem") == "filesystem" else own
 
 
 def _named_key(name: str) -> str:

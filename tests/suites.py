@@ -98,6 +98,7 @@ EITHER = (
     Suite("crash_short", system=True, own_system=True, folder="crash", environment=(("SEAWALL_TEST_TIMEOUT", "600"),)),
     Suite("disk"),
     Suite("database", settings="gateway"),
+    Suite("backups", system=True, own_system=True),
 )
 # Apart from `make test`. Most of them measure times and rates of a whole machine, and want it quiet; what can be shown
 # without that (limits, how keys follow each other, equal work for known and unknown people) `auth` and `internal` show.

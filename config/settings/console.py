@@ -1,6 +1,7 @@
 """The console: Django admin for staff over both databases, and the operational jobs. Never behind the public route."""
 
 from auth.passwords import PASSWORD_VALIDATORS
+from config.settings._backup_store import backup_store
 from config.settings._image_store import image_store
 from config.settings._postgres import direct
 from config.settings._token_times import token_times
@@ -20,6 +21,7 @@ INSTALLED_APPS = [
     "csp",
     "auth",
     "images",
+    "backups",
 ]
 ROOT_URLCONF = "config.urls.console"
 
@@ -90,10 +92,20 @@ PERMISSIONS_POLICY = permissions_policy()
 
 STATIC_URL = "/static/"
 STATIC_ROOT = env.str("STATIC_ROOT")
+_IMAGE_STORE = image_store(env)
 STORAGES = {
-    "images": image_store(env),
+    "images": _IMAGE_STORE,
+    **backup_store(env, _IMAGE_STORE),
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
 }
+
+# What `manage.py backup prune` keeps: so many of the newest, and the newest of so many days, weeks and months.
+BACKUP_KEEP_LAST = env.whole("BACKUP_KEEP_LAST", "7", at_least=1, at_most=100_000)
+BACKUP_KEEP_DAILY = env.whole("BACKUP_KEEP_DAILY", "14", at_least=0, at_most=100_000)
+BACKUP_KEEP_WEEKLY = env.whole("BACKUP_KEEP_WEEKLY", "8", at_least=0, at_most=100_000)
+BACKUP_KEEP_MONTHLY = env.whole("BACKUP_KEEP_MONTHLY", "12", at_least=0, at_most=100_000)
+PG_BIN = env.str("PG_BIN", "")  # the folder of pg_dump, pg_restore and psql, where PATH has none that fit
+
 READINESS_CHECKS = ["auth.health.database"]
 
 env.seal()

@@ -80,6 +80,7 @@ APPS = {
         "csp",
         "auth",
         "images",
+        "backups",
     ],
     "ops": ["ops"],
 }

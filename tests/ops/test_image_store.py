@@ -62,3 +62,31 @@ def test_a_bucket_of_the_persons_own_goes_to_images_and_console_and_to_nobody_el
         "images": S3,
         "console": S3,
     }
+
+
+def of_backups(environment: dict[str, str]) -> dict[str, str]:
+    return {name: value for name, value in environment.items() if name.startswith(("BACKUP_", "PG_"))}
+
+
+def test_backups_are_in_the_state_folder_unless_somebody_says_otherwise_and_the_consoles_business_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = {"BACKUP_STORE": "filesystem", "BACKUP_ROOT": str(State.at(tmp_path).backups)}
+    nowhere: dict[str, dict[str, str]] = {"gateway": {}, "auth": {}, "images": {}}
+
+    assert {role: of_backups(values) for role, values in written(tmp_path).items()} == nowhere | {"console": here}
+
+    monkeypatch.setenv("BACKUP_ROOT", "/elsewhere")
+    monkeypatch.setenv("BACKUP_KEEP_LAST", "3")
+    own = here | {"BACKUP_ROOT": "/elsewhere", "BACKUP_KEEP_LAST": "3"}
+    assert {role: of_backups(values) for role, values in written(tmp_path).items()} == nowhere | {"console": own}
+
+    monkeypatch.delenv("BACKUP_ROOT")
+    monkeypatch.setenv("BACKUP_STORE", "s3")
+    monkeypatch.setenv("BACKUP_S3_SECRET_ACCESS_KEY_FILE", "/run/secrets/backups")
+    bucket = {
+        "BACKUP_STORE": "s3",
+        "BACKUP_S3_SECRET_ACCESS_KEY_FILE": "/run/secrets/backups",
+        "BACKUP_KEEP_LAST": "3",
+    }
+    assert {role: of_backups(values) for role, values in written(tmp_path).items()} == nowhere | {"console": bucket}
