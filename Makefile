@@ -12,7 +12,7 @@ PYTHON := $(shell for python in python3 python3.14 python3.13 python3.12 python3
 	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$python"; break; }; done)
 endif
 
-.PHONY: help up test fuzz-api fuzz-images test-uploads test-crash test-rotation test-flood test-timing bench-signin bench-images bench-gateway lint format lock clean require-python install-local install-dev
+.PHONY: help up test fuzz-api fuzz-images test-uploads test-crash test-rotation test-flood test-rolling test-timing bench-signin bench-images bench-gateway lint format lock clean require-python install-local install-dev
 
 help: ## Say what can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target text; do \
@@ -41,6 +41,9 @@ test-rotation: install-dev ## Rotate signing keys under load (ARGS=rotation-defa
 
 test-flood: install-dev ## Sign in 200 people at once: answers in time, bounded memory, exact limits
 	@$(RUN) -m tests flood $(ARGS)
+
+test-rolling: install-dev ## Replace every process of every role under 200 requests a second: none of 20,000 fails
+	@$(RUN) -m tests rolling $(ARGS)
 
 test-timing: install-dev ## Measure that answers take the same time whether an account exists or not
 	@$(RUN) -m tests timing $(ARGS)

@@ -14,11 +14,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from django.db import connections
 from environs import validate
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from config.env import Environment, EnvironmentFault
+from config.processes import THREADS
 from internal import logs, management, multiprocess
 
 _PORTS = {"gateway": 8000, "auth": 8001, "images": 8002, "console": 8004}
@@ -29,7 +31,7 @@ if _role not in _PORTS:
 _env = Environment()
 bind = [_env.str("BIND", f"0.0.0.0:{_PORTS[_role]}")]
 workers = _env.whole("WORKERS", "1" if _role == "console" else "2", at_least=1, at_most=64)
-threads = _env.whole("THREADS", "16" if _role == "gateway" else "8", at_least=2, at_most=128)
+threads = _env.whole("THREADS", str(THREADS[_role]), at_least=2, at_most=128)
 graceful_timeout = _env.whole("GRACEFUL_TIMEOUT", "20", at_least=1, at_most=600)
 _management_bind = _env.str("MANAGEMENT_BIND", f"0.0.0.0:{_PORTS[_role] + 1000}")
 _shutdown_delay = _env.whole("SHUTDOWN_DELAY", "0", at_least=0, at_most=120)
@@ -93,6 +95,13 @@ def post_fork(server: Any, worker: Any) -> None:
 def post_worker_init(worker: Any) -> None:
     """Tells the management port that this worker serves."""
     management.worker_started(worker.number)
+
+
+def worker_exit(server: Any, worker: Any) -> None:
+    """Closes the pools of database connections, which nobody needs any more: the worker has given its last answer."""
+    for connection in connections.all():
+        for pool in list(getattr(connection, "_connection_pools", {}).values()):
+            pool.close(timeout=1)
 
 
 def child_exit(server: Any, worker: Any) -> None:

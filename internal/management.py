@@ -51,6 +51,11 @@ def worker_ended(number: int) -> None:
         _board[number] = 0
 
 
+def draining() -> bool:
+    """Whether the role has been told to end: it still serves, and every answer is the last one of its connection."""
+    return bool(_board[_DRAINING])
+
+
 def start(server: Any, *, bind: str, shutdown_delay: int, expected_workers: int) -> None:
     """Opens the port, forks the process that answers on it, and makes SIGTERM fail readiness first.
 
@@ -68,6 +73,8 @@ def start(server: Any, *, bind: str, shutdown_delay: int, expected_workers: int)
     if _process_id == 0:
         status = 1
         try:
+            for other in server.LISTENERS:  # or the application port would stay open when nobody serves there any more
+                other.close()
             _serve(listener, master)
             status = 0
         except BaseException:
@@ -134,7 +141,7 @@ class _Readiness:
         faults = [f"{name}: {fault}" for name, fault in self._faults.items() if fault]
         if not any(_board[number] for number in range(_SLOTS)):
             faults.append("no worker serves")
-        if _board[_DRAINING]:
+        if draining():
             faults.append("shutting down")
         return faults
 

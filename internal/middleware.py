@@ -18,7 +18,6 @@ from internal.transport import CLIENT_ADDRESS_HEADER, DEADLINE_HEADER
 
 log = structlog.get_logger(__name__)
 
-LONGEST_WAIT = context.REQUEST_DEADLINE * 0.6  # seconds for a thread; longer than an absent database holds one (1 s)
 BUSY_RETRY_AFTER = 2  # seconds
 _NOT_BEGUN = Problem("deadline_exceeded", "It had to wait too long. Nothing was changed.", retry_after=BUSY_RETRY_AFTER)
 QUIET_ROUTES = frozenset({"internal/v1/status", "internal/v1/changes"})  # asked all the time by every gateway
@@ -108,24 +107,6 @@ class BodyLimitMiddleware:
             limit = _readable(settings.BODY_LIMIT)
             return Problem("payload_too_large", f"The request body is too large: at most {limit} are accepted.")
         return None
-
-
-class OverloadMiddleware:
-    """Refuses what waited so long for a thread that too little of its deadline is left.
-
-    In a flood the queue is then emptied as fast as it fills: who cannot be served hears so in time, and the others find
-    a thread. Stands where a page can be shown, in the role that people talk to.
-    """
-
-    def __init__(self, get_response: GetResponse) -> None:
-        self.get_response = get_response
-
-    def __call__(self, request: HttpRequest) -> HttpResponse:
-        """Answers 503, or passes the request on."""
-        if context.wait() <= LONGEST_WAIT:
-            return self.get_response(request)
-        detail = "Too many people want something at this moment. Please try again in a few seconds."
-        return respond(request, Problem("busy", detail, retry_after=BUSY_RETRY_AFTER))
 
 
 def _readable(size: int) -> str:

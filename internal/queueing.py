@@ -1,27 +1,525 @@
-"""Gunicorn's worker of threads, and for how long each request waited there for a thread.
+"""Gunicorn's worker of threads, with a main thread that reads the heads of requests and refuses what cannot be served.
 
-A caller's deadline runs while a request waits, so the time counts (internal.middleware).
+The main thread owns every connection on which nothing is being answered: it waits for the next request without a
+thread, reads its head, and puts the connection in the queue of the threads, or answers 503 itself at once. A thread so
+works only for requests that are there, and a request that will not be served costs some microseconds and no thread.
+
+Whether to refuse is decided by how long the request would have to wait (`Queue.refuses`). A queue that was empty a
+moment ago holds a burst, which may use most of a caller's deadline; one that has been standing for longer shows that
+more comes than can be served, and then a long queue would only make everybody late. (B. Maurer, «Fail at Scale», ACM
+Queue 13/8, 2015, after K. Nichols and V. Jacobson, «Controlling Queue Delay», ACM Queue 10/5, 2012.)
 """
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import errno
+import math
+import queue
+import re
+import select
+import socket
+import struct
+import threading
 import time
+from collections import deque
+from collections.abc import Callable
+from enum import Enum, auto
 from typing import Any
 
-from gunicorn.workers.gthread import ThreadWorker
+from gunicorn.http.errors import NoMoreData
+from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, TConn, ThreadWorker
+from prometheus_client import Counter
 
-from internal import context
+from internal import context, management, refusals
+from internal.problems import Problem
+
+BURST_WAIT = context.REQUEST_DEADLINE * 0.6  # seconds in a queue that was empty so many seconds ago
+STANDING_WAIT = 0.5  # seconds in a queue that has been standing for longer
+QUEUE_LIMIT = 512  # requests
+HEAD_LIMIT = 64 * 1024  # bytes of request line and header fields
+HEAD_SECONDS = 10.0  # for the head of a request to arrive, from its first byte
+SEND_SECONDS = 10  # without a byte of the answer taken by the client
+LINGER_SECONDS = 2.0  # for a client to read the answer and close, before the connection is closed for it
+LINGER_BYTES = 1024 * 1024  # of what such a client goes on sending
+
+_RECEIVE_BYTES = 16 * 1024
+_ACCEPTS = 4  # connections taken at a time: the other workers wake up as well, and take some
+_GATHER = 0.01  # seconds
+_TICK = 1.0  # seconds between two looks at what has run out of time
+_RATE_SAMPLE = 32  # requests taken by threads
+_RATE_SECONDS = 0.25
+_REQUEST_LINE = re.compile(rb"[!-~]{1,40} [^ \r\n]+ HTTP/[0-9]\.[0-9]")
+_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,18})[ \t]*\r\n")
+_LAST = re.compile(rb"\r\nconnection:[^\r\n]*close|^[^\r\n]* http/1\.0\r\n")
+_SEND_TIMEOUT = struct.pack("ll", SEND_SECONDS, 0)  # struct timeval
+
+# System calls that do not wait, made with the interpreter's lock held: a thread that gives it up for a microsecond gets
+# it back after milliseconds when others compute, and the main thread has to be quick just then.
+_libc = ctypes.PyDLL(None, use_errno=True)
+_recv = _libc.recv
+_recv.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+_recv.restype = ctypes.c_ssize_t
+_send = _libc.send
+_send.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_size_t, ctypes.c_int)
+_send.restype = ctypes.c_ssize_t
+_CLIENT_GONE = {errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN, errno.EAGAIN, None}  # EAGAIN: takes nothing more
+_NOW = socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL
+
+REFUSED = Counter("seawall_refused_requests_total", "Requests answered 503 at once because too many waited already.")
+
+
+class State(Enum):
+    """Who has the connection: the main thread, except while it is BUSY."""
+
+    OPEN = auto()  # nothing of a request has arrived
+    READING = auto()  # some of its head
+    BUSY = auto()  # a thread has it, or will
+    CLOSING = auto()  # answered for the last time; what still arrives is thrown away
+    CLOSED = auto()
+
+
+class Connection(TConn):  # type: ignore[misc]  # gunicorn has no types
+    """A connection, what has been read of its next request, and until when it may stay as it is."""
+
+    def __init__(self, cfg: Any, sock: socket.socket, client: Any, server: Any) -> None:
+        super().__init__(cfg, sock, client, server)
+        sock.setblocking(True)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _SEND_TIMEOUT)
+        self.fd = sock.fileno()
+        self.state = State.OPEN
+        self.head = b""
+        self.more = False  # something may be there to read that the poller will not tell of again
+        self.ended = False  # the client sends no more; maybe there is something to read before that
+        self.deadline = math.inf
+        self.waiting_since = 0.0
+        self.thrown_away = 0
+
+
+class Queue:
+    """Connections whose request waits for a thread. One thread puts, many take.
+
+    Args:
+        clock: seconds, monotonic.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._waiting: deque[Connection] = deque()
+        self._turns: queue.SimpleQueue[bool] = queue.SimpleQueue()  # one for each of them, or False: go home
+        self._put = 0
+        self._empty_at = clock()
+        self._rate = 0.0  # taken a second; 0: not known
+        self._marked_at = self._empty_at
+        self._marked = 0
+        self._moved_at = self._empty_at
+        self._moved = 0
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def put(self, connection: Connection) -> None:
+        """The request waits from now on."""
+        connection.waiting_since = self._clock()
+        self._put += 1
+        self._waiting.append(connection)
+        self._turns.put(True)
+
+    def take(self) -> Connection | None:
+        """The next one, as soon as there is one; None when the thread shall end."""
+        return self._waiting.popleft() if self._turns.get() else None
+
+    def end(self, threads: int) -> None:
+        """Sends so many threads home when they have taken what waits."""
+        for _ in range(threads):
+            self._turns.put(False)
+
+    def refuses(self) -> bool:
+        """Whether one more request would have to wait for too long. To be asked for each one that comes."""
+        now, length = self._clock(), len(self)
+        if length == 0:
+            self._empty_at = self._marked_at = self._moved_at = now
+            self._marked = self._moved = self._put
+            self._rate = 0.0
+            return False
+        self._measure(now, self._put - length)
+        limit = BURST_WAIT if now - self._empty_at < BURST_WAIT else STANDING_WAIT
+        expected = max(now - self._moved_at, length / self._rate if self._rate else 0.0)
+        return length >= QUEUE_LIMIT or expected > limit
+
+    def _measure(self, now: float, taken: int) -> None:
+        """How many are taken in a second, and since when nobody was."""
+        if taken != self._moved:
+            self._moved, self._moved_at = taken, now
+        count, seconds = taken - self._marked, now - self._marked_at
+        if seconds >= _RATE_SECONDS or (count >= _RATE_SAMPLE and seconds > 0):
+            self._rate = count / seconds
+            self._marked, self._marked_at = taken, now
+
+
+class Threads:
+    """So many threads that do the same until it returns; the process does not wait for them when it ends."""
+
+    def __init__(self, count: int, work: Callable[[], None], end: Callable[[int], None]) -> None:
+        self._count = count
+        self._end = end
+        for number in range(count):
+            threading.Thread(target=work, name=f"requests-{number}", daemon=True).start()
+
+    def shutdown(self, wait: bool = True) -> None:
+        """Lets them end; as gunicorn calls it."""
+        self._end(self._count)
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
-    """Notes when a connection began to wait, and says so to the thread that takes it."""
+    """Gunicorn's threads behind a queue that refuses. Every answer is made by ThreadWorker.handle_request."""
 
-    def enqueue_req(self, conn: Any) -> None:
-        """A connection has something to read, or is new."""
-        conn.waiting_since = time.monotonic()
-        super().enqueue_req(conn)
+    wsgi: Any
+    poller: Any
 
-    def handle(self, conn: Any) -> Any:
-        """A thread has come to it."""
-        context.bind_wait(time.monotonic() - conn.waiting_since)
-        return super().handle(conn)
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.queue = Queue()
+        self.connections: dict[int, Connection] = {}
+        self.listeners: dict[int, socket.socket] = {}
+        self.buffer = ctypes.create_string_buffer(_RECEIVE_BYTES)
+        self.busy = refusals.Refusal(refusals.BUSY)
+        self.refused = self.told = 0
+        self.next_tick = 0.0
+
+    def get_thread_pool(self) -> Threads:
+        """Called by gunicorn in the new process."""
+        return Threads(self.cfg.threads, self.work, self.queue.end)
+
+    def load_wsgi(self) -> None:
+        """Called by gunicorn in the new process, too."""
+        super().load_wsgi()
+        self.application = self.wsgi
+        self.wsgi = self.answer
+
+    def run(self) -> None:
+        """The main thread, until the worker shall end and has answered what it took."""
+        self.poller.close()
+        self.poller = select.epoll()
+        self.poller.register(self.method_queue.fileno(), select.EPOLLIN)
+        while self.alive and self.is_parent_alive():
+            self.listen(len(self.connections) < self.worker_connections)
+            self.turn(_TICK)
+        self.stop_listening()
+        until = time.monotonic() + self.cfg.graceful_timeout
+        while self.connections and time.monotonic() < until:
+            self.hurry()
+            self.turn(0.1)
+        self.tpool.shutdown(wait=False)
+        for connection in list(self.connections.values()):
+            self.drop(connection)
+        self.poller.close()
+        self.method_queue.close()
+
+    def turn(self, seconds: float) -> None:
+        """Waits for something to happen, for so long at most, and does what it calls for."""
+        if len(self.queue) > 4 * self.cfg.threads:
+            time.sleep(_GATHER)  # the threads have work for longer; each return from here costs one of them its turn
+        events = self.poller.poll(seconds, 256)
+        for fd, event in events:
+            connection = self.connections.get(fd)
+            if connection is not None:
+                connection.ended = connection.ended or event != select.EPOLLIN
+                self.look_at(connection)
+            elif fd in self.listeners:
+                self.accept(self.listeners[fd])
+            else:
+                self.method_queue.run_callbacks(None)
+        now = time.monotonic()
+        if now >= self.next_tick or not self.alive:
+            self.next_tick = now + _TICK
+            self.notify()
+            self.end_overdue(now)
+            self.tell()
+
+    # Connections come and go.
+
+    def listen(self, wanted: bool) -> None:
+        """Takes new connections, or leaves them to the other workers."""
+        if wanted and not self.listeners:
+            self.listeners = {listener.sock.fileno(): listener.sock for listener in self.sockets}
+            for fd, listener in self.listeners.items():
+                listener.setblocking(False)
+                self.poller.register(fd, select.EPOLLIN)
+        elif not wanted and self.listeners:
+            for fd in self.listeners:
+                self.poller.unregister(fd)
+            self.listeners = {}
+
+    def stop_listening(self) -> None:
+        """Takes every connection that waits to be taken, and lets nobody wait any more.
+
+        The port is closed when the last worker has done so: who comes later is told at once that nobody is here.
+        """
+        for listener in self.sockets:
+            listener.sock.setblocking(False)
+            for _ in range(self.cfg.backlog):
+                if not self.take(listener.sock):
+                    break
+        self.listen(False)
+        for listener in self.sockets:
+            listener.close()
+
+    def accept(self, listener: socket.socket) -> None:
+        """Takes some of the new connections."""
+        for _ in range(_ACCEPTS):
+            if not self.take(listener):
+                return
+
+    def take(self, listener: socket.socket) -> bool:
+        """Takes one new connection; whether there was one."""
+        try:
+            client, address = listener.accept()
+        except OSError as error:
+            if error.errno in {errno.EMFILE, errno.ENFILE}:
+                self.log.warning("A connection cannot be taken: too many files are open")
+                time.sleep(0.05)  # nothing else would keep this from being tried again at once
+            elif error.errno not in {errno.EAGAIN, errno.ECONNABORTED}:
+                raise
+            return error.errno == errno.ECONNABORTED
+        connection = Connection(self.cfg, client, address, listener.getsockname())
+        connection.deadline = time.monotonic() + self.cfg.keepalive
+        self.connections[connection.fd] = connection
+        # Edge-triggered: registered once, and no system call for each request.
+        self.poller.register(connection.fd, select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET)
+        self.look_at(connection)
+        return True
+
+    def drop(self, connection: Connection) -> None:
+        """Closes it."""
+        if self.connections.get(connection.fd) is connection:
+            del self.connections[connection.fd]
+        connection.state = State.CLOSED
+        connection.sock.close()
+
+    def close_gently(self, connection: Connection) -> None:
+        """Sends the end, and waits for the client to have read everything: a reset would take the answer from it."""
+        try:
+            connection.sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            self.drop(connection)
+            return
+        connection.state = State.CLOSING
+        connection.deadline = time.monotonic() + LINGER_SECONDS
+        self.throw_away(connection)
+
+    def throw_away(self, connection: Connection) -> None:
+        """What a client sends to a connection that has had its last answer."""
+        while data := self.receive(connection):
+            connection.thrown_away += len(data)
+            if connection.thrown_away > LINGER_BYTES:
+                self.drop(connection)
+                return
+        if data is not None:
+            self.drop(connection)
+
+    def end_overdue(self, now: float) -> None:
+        """Ends the connections whose time has run out."""
+        overdue = [one for one in self.connections.values() if one.deadline <= now or one.sock.fileno() < 0]
+        for connection in overdue:
+            if connection.state is State.READING:
+                self.answer_and_close(connection, refusals.TOO_SLOW)
+            else:
+                self.drop(connection)
+
+    def hurry(self) -> None:
+        """While the worker ends, a connection without a request stays only for one that may be on its way."""
+        latest = time.monotonic() + STOP_KEEPALIVE_LINGER
+        for connection in self.connections.values():
+            if connection.state in (State.OPEN, State.READING):
+                connection.deadline = min(connection.deadline, latest)
+
+    # Requests.
+
+    def look_at(self, connection: Connection) -> None:
+        """Reads what has arrived, as far as it is the head of a request, and does what the request calls for."""
+        connection.more = True  # before the state is looked at: see `done`
+        if connection.state in (State.BUSY, State.CLOSED):
+            return
+        if connection.state is State.CLOSING:
+            self.throw_away(connection)
+            return
+        connection.more = False
+        while True:
+            if b"\r\n\r\n" in connection.head:
+                if self.queue.refuses():
+                    if not self.refuse(connection):
+                        return
+                    continue
+                connection.state = State.BUSY
+                connection.deadline = math.inf
+                self.queue.put(connection)
+                return
+            if connection.head and not self.is_plausible(connection):
+                return
+            data = self.receive(connection)
+            if data is None:
+                return
+            if not data:
+                self.drop(connection)
+                return
+            connection.head = (connection.head + data).lstrip(b"\r\n")  # empty lines before a request are nothing
+
+    def is_plausible(self, connection: Connection) -> bool:
+        """Whether to wait for the rest of a head; it has been answered if not."""
+        if connection.state is State.OPEN:
+            connection.state = State.READING
+            connection.deadline = time.monotonic() + HEAD_SECONDS
+        line, ended, _ = connection.head.partition(b"\r\n")
+        if len(line) > self.cfg.limit_request_line:
+            problem = refusals.LINE_TOO_LONG
+        elif len(connection.head) > HEAD_LIMIT:
+            problem = refusals.HEAD_TOO_LARGE
+        elif ended and not _REQUEST_LINE.fullmatch(line):
+            problem = refusals.NOT_HTTP
+        else:
+            return True
+        self.answer_and_close(connection, problem)
+        return False
+
+    def refuse(self, connection: Connection) -> bool:
+        """Answers 503; whether the connection goes on: not if a body would have to be read."""
+        self.refused += 1
+        answer, last = self.refusal_of(connection)
+        if not self.send(connection, answer):
+            return False
+        if last:
+            self.close_gently(connection)
+            return False
+        connection.state = State.OPEN
+        connection.deadline = time.monotonic() + self.cfg.keepalive
+        return True
+
+    def refusal_of(self, connection: Connection) -> tuple[bytes, bool]:
+        """The answer to a request that is not served, and whether it is the last one; the request is taken away."""
+        head, end, rest = connection.head.partition(b"\r\n\r\n")
+        head += end
+        lowered = head.lower()
+        length = _LENGTH.search(lowered)
+        size = int(length[1]) if length else 0
+        last = (
+            self.is_last()
+            or size > len(rest)
+            or b"\r\ntransfer-encoding:" in lowered
+            or _LAST.search(lowered) is not None
+        )
+        connection.head = rest[size:]
+        return self.busy.to(head, close=last), last
+
+    def answer_and_close(self, connection: Connection, problem: Problem) -> None:
+        """Tells what was wrong with a request of which the head is not complete."""
+        request_id = context.begin_request(None)
+        self.log.warning("Invalid request from ip=%s: %s", connection.client[0], problem.detail)
+        context.end_request()
+        if self.send(connection, refusals.Refusal(problem).unread(request_id)):
+            self.close_gently(connection)
+
+    def receive(self, connection: Connection) -> bytes | None:
+        """What has arrived; empty at the end, or when the connection is broken; None when nothing has."""
+        size = _recv(connection.fd, self.buffer, _RECEIVE_BYTES, _NOW)
+        if size > 0:
+            connection.more = connection.ended or size == _RECEIVE_BYTES
+            return ctypes.string_at(self.buffer, size)
+        return None if size < 0 and ctypes.get_errno() in (errno.EAGAIN, errno.EINTR) else b""
+
+    def send(self, connection: Connection, answer: bytes) -> bool:
+        """Sends a short answer; the connection is dropped if the client does not take it."""
+        if _send(connection.fd, answer, len(answer), _NOW) == len(answer):
+            return True
+        self.drop(connection)
+        return False
+
+    def tell(self) -> None:
+        """Counts and logs what was refused since the last time."""
+        count, self.told = self.refused - self.told, self.refused
+        if count:
+            REFUSED.inc(count)
+            self.log.warning("Refused %d requests: more come than can be served", count)
+
+    def is_last(self) -> bool:
+        """Whether an answer that begins now is the last one of its connection."""
+        return not self.alive or management.draining() or len(self.connections) > self.worker_connections * 0.9
+
+    # Threads.
+
+    def answer(self, environ: dict[str, Any], start_response: Any) -> Any:
+        """The application, whose answers say that they are the last ones when they are, and not as it was before."""
+
+        def start(*arguments: Any) -> Any:
+            if self.is_last():
+                start_response.__self__.force_close()  # gunicorn's Response
+            return start_response(*arguments)
+
+        return self.application(environ, start)
+
+    def work(self) -> None:
+        """What each thread does: one request after the other."""
+        while connection := self.queue.take():
+            waited = time.monotonic() - connection.waiting_since
+            context.bind_wait(waited)
+            goes_on = False
+            try:
+                goes_on = self.handle(connection) if waited < BURST_WAIT else self.refuse_late(connection)
+            except BaseException:
+                self.log.exception("A thread failed")
+            self.done(connection, goes_on)
+
+    def handle(self, connection: Connection) -> bool:
+        """Answers the request; whether the connection goes on."""
+        head = connection.head
+        try:
+            if connection.sock.gettimeout() is not None:  # set while a body was read
+                connection.sock.setblocking(True)
+            connection.init()
+            connection.parser.unreader.unread(head)
+            connection.head = b""
+            request = next(connection.parser)
+            goes_on = bool(self._keepalive_after(connection, self.handle_request(request, connection)))
+            connection.head = connection.parser.unreader.take_buffered()
+            return goes_on
+        except (NoMoreData, StopIteration):
+            pass  # the client is gone
+        except OSError as error:
+            if error.errno not in _CLIENT_GONE:
+                self.log.exception("Socket error processing request.")
+        except Exception as error:  # noqa: BLE001 - whatever a parser or an application raises has an answer
+            self.explain(connection, head, error)
+        return False
+
+    def refuse_late(self, connection: Connection) -> bool:
+        """Answers 503 where the wait became longer than it was expected to be; whether the connection goes on."""
+        REFUSED.inc()
+        answer, last = self.refusal_of(connection)
+        with contextlib.suppress(OSError):
+            connection.sock.sendall(answer)
+            return not last
+        return False
+
+    def explain(self, connection: Connection, head: bytes, error: Exception) -> None:
+        """Answers a request that could not be read, or that the application could not answer."""
+        request_id = context.begin_request(refusals.id_in(head))
+        problem = refusals.problem_of(error)
+        if problem.code == "internal_error":
+            self.log.error("Error handling request", exc_info=error)
+        else:
+            self.log.warning("Invalid request from ip=%s: %s", connection.client[0], problem.detail)
+        context.end_request()
+        with contextlib.suppress(OSError):
+            connection.sock.sendall(refusals.Refusal(problem).unread(request_id))
+
+    def done(self, connection: Connection, goes_on: bool) -> None:
+        """Gives the connection back to the main thread, which is woken up only if there is something to do."""
+        if not goes_on:
+            self.method_queue.defer(self.close_gently, connection)
+            return
+        connection.deadline = time.monotonic() + self.cfg.keepalive
+        # First the state, then `more`, and in `look_at` the other way round: one of them sees what arrives meanwhile.
+        connection.state = State.OPEN
+        if connection.more or connection.head:
+            self.method_queue.defer(self.look_at, connection)

@@ -306,7 +306,8 @@ class Transport:
         if reply.status >= 500 and (problem is None or problem.code not in _ANSWERS):
             # A fault of its own in answering this call says nothing about the next one: whoever can cause it with some
             # input must not be able to keep everybody else from the service.
-            if problem is not None and problem.code == "internal_error":
+            # And one that has too much to do would have nothing at all if nobody asked it.
+            if problem is not None and problem.code in {"internal_error", "busy"}:
                 self.breaker.succeeded()
             else:
                 self.breaker.failed()

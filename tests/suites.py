@@ -99,6 +99,7 @@ EITHER = (
     Suite("disk"),
     Suite("database", settings="gateway"),
     Suite("backups", system=True, own_system=True),
+    Suite("rolling_short", system=True, folder="rolling"),
 )
 # Apart from `make test`. Most of them measure times and rates of a whole machine, and want it quiet; what can be shown
 # without that (limits, how keys follow each other, equal work for known and unknown people) `auth` and `internal` show.
@@ -112,6 +113,17 @@ ON_DEMAND = (
         database=True,
         folder="fuzz_images",
         environment=(("SEAWALL_FUZZ_CASES", "20000"), ("SEAWALL_TEST_TIMEOUT", "3600")),
+    ),
+    Suite(
+        "rolling",
+        system=True,
+        environment=(
+            ("SEAWALL_ROLLING_REQUESTS", "20000"),
+            ("SEAWALL_ROLLING_RATE", "230"),
+            ("SEAWALL_ROLLING_REQUIRED_RATE", "200"),
+            ("SEAWALL_ROLLING_ROUNDS", "6"),
+            ("SEAWALL_TEST_TIMEOUT", "1800"),
+        ),
     ),
     Suite("timing", system=True, environment=(("SEAWALL_TEST_TIMEOUT", "1800"),)),
     Suite(

@@ -1,6 +1,7 @@
 """The gateway: browser portal and public REST API. It owns nothing: state lives in signed cookies only."""
 
 from api.schema_settings import SPECTACULAR_SETTINGS as SPECTACULAR_SETTINGS
+from config.processes import THREADS as DEFAULT_THREADS
 from config.settings._rest import REST_FRAMEWORK
 from config.settings.base import *  # noqa: F403
 from config.settings.base import INSTALLED_APPS, env
@@ -25,7 +26,9 @@ ROOT_URLCONF = "config.urls.gateway"
 AUTH_URL = env.service_url("AUTH_URL")
 IMAGES_URL = env.service_url("IMAGES_URL")
 UPLOADS_URL = env.base_url("UPLOADS_URL")
-THREADS = env.whole("THREADS", "16", at_least=2, at_most=128)  # as the server has them: bulkheads are parts of them
+THREADS = env.whole(
+    "THREADS", str(DEFAULT_THREADS["gateway"]), at_least=2, at_most=128
+)  # as the server has them: bulkheads are parts of them
 SERVICE_KEYS = env.named_keys("SERVICE_KEYS")
 TOKEN_ISSUER = env.str("TOKEN_ISSUER", "seawall")
 TOKEN_AUDIENCE = env.str("TOKEN_AUDIENCE", "seawall")
@@ -77,7 +80,6 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "portal.middleware.PortalMiddleware",
-    "internal.middleware.OverloadMiddleware",
     "internal.middleware.BodyLimitMiddleware",
     "django_prometheus.middleware.PrometheusAfterMiddleware",
 ]

@@ -124,10 +124,10 @@ class SlowClients:
 
     def somebody_is_served(self, seconds: float = 1.0) -> bool:
         try:
-            urllib3.request("GET", self._quick_url, timeout=seconds, retries=False)
+            answer = urllib3.request("GET", self._quick_url, timeout=seconds, retries=False)
         except urllib3.exceptions.TimeoutError:
             return False
-        return True
+        return answer.status != 503  # refused: too many wait for a thread
 
     def end(self) -> None:
         self._over.set()

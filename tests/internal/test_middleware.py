@@ -5,17 +5,14 @@ from __future__ import annotations
 import json
 import logging
 import time
-from types import SimpleNamespace
 
 import pytest
 from django.http import HttpRequest, HttpResponse
 from django.test import Client, RequestFactory, override_settings
 from django.urls import path
-from gunicorn.workers.gthread import ThreadWorker
 
 from internal import context
-from internal.middleware import LONGEST_WAIT, OverloadMiddleware, RequestContextMiddleware
-from internal.queueing import Worker
+from internal.middleware import RequestContextMiddleware
 
 
 def broken(request: HttpRequest) -> HttpResponse:
@@ -82,36 +79,6 @@ def test_a_call_whose_caller_has_stopped_waiting_is_not_begun() -> None:
 def test_what_a_request_waited_for_a_thread_is_taken_from_its_deadline(accepts: bool) -> None:
     assert remaining("2800", waited=0.8, accepts=accepts) == pytest.approx(2.0, abs=0.2)
     assert context.wait() == 0
-
-
-def test_what_waited_too_long_for_a_thread_is_refused_before_anything_is_done_for_it() -> None:
-    served: list[HttpRequest] = []
-
-    def view(request: HttpRequest) -> HttpResponse:
-        served.append(request)
-        return HttpResponse()
-
-    def statuses(waited: float) -> tuple[int, str]:
-        context.bind_wait(waited)
-        answer = RequestContextMiddleware(OverloadMiddleware(view))(RequestFactory().get("/api/v1/profile"))
-        return answer.status_code, answer.headers.get("Retry-After", "")
-
-    assert statuses(LONGEST_WAIT + 0.01) == (503, "2")
-    assert served == []
-    assert statuses(LONGEST_WAIT - 0.01) == (200, "")
-
-
-def test_the_server_says_how_long_a_request_waited_for_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    queue: list[SimpleNamespace] = []
-    monkeypatch.setattr(ThreadWorker, "enqueue_req", lambda worker, connection: queue.append(connection))
-    monkeypatch.setattr(ThreadWorker, "handle", lambda worker, connection: context.wait())
-    worker = object.__new__(Worker)
-
-    worker.enqueue_req(SimpleNamespace())
-    queue[0].waiting_since -= 1.5
-
-    assert worker.handle(queue[0]) == pytest.approx(1.5, abs=0.2)
-    context.bind_wait(0)
 
 
 @override_settings(

@@ -63,6 +63,10 @@ class Balancer:
         """From now on new connections go to `port`."""
         self._port = port
 
+    def _choose(self) -> int:
+        """The port for a new connection."""
+        return self._port
+
     def close(self) -> None:
         """Ends every connection and the thread."""
         self._loop.call_soon_threadsafe(self._over.set)
@@ -85,7 +89,7 @@ class Balancer:
         # Cancelled only when the balancer is closed; the server of asyncio would log that as an error.
         with contextlib.suppress(OSError, asyncio.CancelledError):
             try:
-                inner_reader, inner_writer = await asyncio.open_connection(HOST, self._port)
+                inner_reader, inner_writer = await asyncio.open_connection(HOST, self._choose())
                 writers.append(inner_writer)
                 await asyncio.gather(_pass_on(reader, inner_writer), _pass_on(inner_reader, writer))
             finally:

@@ -1,0 +1,321 @@
+"""More comes than can be served: the real server refuses at once what would wait for too long, and nothing else."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from internal.problems import CATALOGUE
+from internal.queueing import BURST_WAIT, QUEUE_LIMIT, STANDING_WAIT, Queue
+from tests.internal.serving import HALF_A_REQUEST, OTHER_HALF, Client, Gateway, gateway, request
+from tests.running import until
+
+THREADS = 2
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """One worker of two threads."""
+    with gateway(tmp_path_factory.mktemp("gateway") / "role", THREADS=str(THREADS)) as running:
+        yield running
+        running.end()
+
+
+@pytest.fixture
+def overloaded(served: Gateway) -> Iterator[Gateway]:
+    """Every thread waits for a body, and another request for a thread, for so long that nobody else may wait."""
+    with contextlib.ExitStack() as stack:
+        for _ in range(THREADS):
+            stack.enter_context(served.client()).send(HALF_A_REQUEST)
+        waiting = stack.enter_context(served.client())
+        until(lambda: _waits(waiting), "no thread is free")
+        _refused_soon(served)
+        yield served
+    until(lambda: served.get().status == 404, "everybody is served again")
+
+
+def _waits(client: Client) -> bool:
+    """Sends a request that is answered at once by whoever has a thread for it; whether nobody has."""
+    client.send(request())
+    client.socket.settimeout(0.3)
+    try:
+        client.reply()
+    except TimeoutError:
+        return True
+    return False
+
+
+def _refused_soon(served: Gateway) -> None:
+    """Asks again and again, each time on a connection of its own, until one of them is refused."""
+    with contextlib.ExitStack() as stack:
+
+        def refused() -> bool:
+            client = stack.enter_context(served.client())
+            client.socket.settimeout(0.3)
+            client.send(request())
+            with contextlib.suppress(TimeoutError):
+                return client.reply().status == 503
+            return False
+
+        until(refused, "the queue is refused")
+
+
+def test_a_refusal_is_a_problem_document_with_retry_after_and_the_id_of_the_request(overloaded: Gateway) -> None:
+    answer = overloaded.get(x_request_id="asked-by-me-1")
+
+    assert answer.status == 503
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.headers["retry-after"] == "2"
+    assert answer.headers["cache-control"] == "no-store"
+    assert answer.headers["x-request-id"] == "asked-by-me-1"
+    assert answer.json == {
+        "type": "/api/v1/problems#busy",
+        "title": CATALOGUE["busy"][1],
+        "status": 503,
+        "detail": "Too many people want something at this moment. Please try again in a few seconds.",
+        "code": "busy",
+        "request_id": "asked-by-me-1",
+    }
+
+
+def test_two_refusals_have_different_ids_and_a_bad_id_is_not_taken_over(overloaded: Gateway) -> None:
+    answers = [overloaded.get(x_request_id="no id!"), overloaded.get(), overloaded.get()]
+
+    assert len({answer.headers["x-request-id"] for answer in answers}) == 3
+    for answer in answers:
+        assert answer.json["request_id"] == answer.headers["x-request-id"] != "no id!"
+
+
+def test_somebody_at_a_browser_gets_a_page(overloaded: Gateway) -> None:
+    page = overloaded.get("/sign-in", accept="text/html,application/xhtml+xml;q=0.9")
+
+    assert (page.status, page.headers["content-type"]) == (503, "text/html; charset=utf-8")
+    assert page.headers["content-security-policy"] == "default-src 'none'"
+    assert b"Please try again in a few seconds." in page.body
+    assert page.headers["x-request-id"].encode() in page.body
+    assert overloaded.get("/api/v1/profile", accept="text/html").json["code"] == "busy"
+
+
+def test_a_connection_survives_refusals_and_is_served_when_there_is_room(overloaded: Gateway) -> None:
+    with overloaded.client() as client:
+        for _ in range(3):
+            assert client.get().status == 503
+        client.send(request() * 3)  # without waiting for the answers
+        assert [client.reply().status for _ in range(3)] == [503] * 3
+        answer = client.get(method="HEAD")
+        assert (answer.status, answer.body) == (503, b"")
+        assert int(answer.headers["content-length"]) > 0
+        with_body = b"POST /api/v1/login HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"
+        client.send(with_body + request())
+        assert [client.reply().status, client.reply().status] == [503, 503]
+
+
+def test_who_wants_no_more_gets_the_end_of_the_connection(overloaded: Gateway) -> None:
+    with overloaded.client() as client:
+        answer = client.get(connection="close")
+        assert (answer.status, answer.headers["connection"]) == (503, "close")
+        assert client.is_closed()
+
+
+@pytest.mark.parametrize("size", [100_000, 900_000])
+def test_who_sends_a_long_body_reads_the_refusal_and_is_not_reset(overloaded: Gateway, size: int) -> None:
+    with overloaded.client() as client:
+        client.send(b"POST /api/v1/images HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % size)
+        client.send(b"x" * 10_000)
+
+        answer = client.reply()
+        for _ in range(size // 10_000 - 1):
+            client.send(b"x" * 10_000)
+
+        assert (answer.status, answer.json["code"], answer.headers["connection"]) == (503, "busy", "close")
+        assert client.socket.recv(1) == b""
+
+
+def test_the_management_port_answers_meanwhile_and_counts_the_refusals(overloaded: Gateway) -> None:
+    assert overloaded.get().status == 503
+    assert overloaded.probe("/livez")[0] == 200
+    assert overloaded.probe("/readyz")[0] == 200
+
+    def counted() -> float:
+        lines = overloaded.probe("/metrics")[1].decode().splitlines()
+        return sum(float(line.split()[-1]) for line in lines if line.startswith("seawall_refused_requests_total"))
+
+    before = counted()
+    assert [overloaded.get().status for _ in range(5)] == [503] * 5
+    until(lambda: counted() >= before + 5, "five more refusals are counted")
+
+
+def test_who_waited_for_too_long_is_refused_in_the_end_and_may_ask_again(served: Gateway) -> None:
+    with contextlib.ExitStack() as stack:
+        holding = [stack.enter_context(served.client()) for _ in range(THREADS)]
+        for client in holding:
+            client.send(HALF_A_REQUEST)
+        waiting = stack.enter_context(served.client())
+        until(lambda: _waits(waiting), "no thread is free")
+        _refused_soon(served)
+        for client in holding:
+            client.send(OTHER_HALF)
+
+        answer = waiting.reply()
+
+        assert (answer.status, answer.json["code"], answer.headers["retry-after"]) == (503, "busy", "2")
+        assert waiting.get().status == 404
+
+
+def test_a_crowd_that_comes_at_once_is_served_if_it_can_be_in_time(served: Gateway) -> None:
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(served.client()) for _ in range(60)]
+        for client in clients:
+            client.send(request())
+
+        assert Counter(client.reply().status for client in clients) == {404: 60}
+
+
+def test_neither_a_silent_connection_nor_half_a_head_takes_a_thread(served: Gateway) -> None:
+    with contextlib.ExitStack() as stack:
+        for _ in range(10 * THREADS):
+            stack.enter_context(served.client())
+            stack.enter_context(served.client()).send(b"GET / HTTP/1.1\r\nHost: 127")
+        slow = stack.enter_context(served.client())
+        slow.send(b"GET /api/v1/nothing HTTP/1.1\r\n")
+
+        assert served.get().status == 404
+
+        for byte in b"Host: 127.0.0.1\r\n\r\n":
+            slow.send(bytes([byte]))
+        assert slow.reply().status == 404
+
+
+def test_a_head_that_does_not_arrive_is_answered_in_the_end(served: Gateway) -> None:
+    with served.client() as client:
+        client.send(b"GET /api/v1/nothing HTTP/1.1\r\nHost: 127")
+
+        answer = client.reply()
+
+        assert (answer.status, answer.json["code"], answer.headers["connection"]) == (408, "request_timeout", "close")
+        assert client.is_closed()
+
+
+def test_requests_follow_each_other_on_a_connection_however_they_arrive(served: Gateway) -> None:
+    body = json.dumps({"email": "x", "password": ""}).encode()
+    post = b"POST /api/v1/login HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+    post += b"Content-Length: %d\r\n\r\n" % len(body) + body
+    with served.client() as client:
+        client.send(b"\r\n" + request() + post + request() + post + request())
+        assert [client.reply().status for _ in range(5)] == [404, 422, 404, 422, 404]
+        for piece in (post[:20], post[20:-5], post[-5:] + request()[:9], request()[9:]):
+            client.send(piece)
+        assert [client.reply().status for _ in range(2)] == [422, 404]
+        client.send(request(connection="close"))
+        assert client.reply().headers["connection"] == "close"
+        assert client.is_closed()
+
+
+def test_a_body_arrives_whole_however_it_is_cut(served: Gateway) -> None:
+    with served.client() as client:
+        for cut in range(5):
+            client.send(HALF_A_REQUEST + OTHER_HALF[:cut])
+            client.send(OTHER_HALF[cut:])
+            assert client.reply().status == 422
+            assert client.get().status == 404
+
+
+def test_many_connections_at_the_same_time_lose_no_request(served: Gateway) -> None:
+    def visit(_: int) -> Counter[int]:
+        seen: Counter[int] = Counter()
+        for number in range(6):
+            with served.client() as client:
+                for _ in range(number):
+                    seen[client.get().status] += 1
+        return seen
+
+    with ThreadPoolExecutor(12) as threads:
+        seen = sum(threads.map(visit, range(24)), Counter())
+
+    assert seen.total() == 24 * 15
+    assert set(seen) <= {404, 503}
+    assert seen[404] > 0
+
+
+# The judgement, on a clock of its own.
+
+
+class Time:
+    """A clock that moves when told, and a queue that looks at it."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.queue = Queue(clock=lambda: self.now)
+
+    def arrive(self, count: int = 1) -> int:
+        """So many requests at this moment; how many are refused."""
+        refused = 0
+        for _ in range(count):
+            if self.queue.refuses():
+                refused += 1
+            else:
+                self.queue.put(cast(Any, SimpleNamespace()))
+        return refused
+
+    def serve(self, count: int) -> None:
+        """Threads take so many."""
+        for _ in range(count):
+            assert self.queue.take() is not None
+
+    def pass_on(self, seconds: float) -> None:
+        """Time passes."""
+        self.now += seconds
+
+
+def test_a_burst_after_a_quiet_time_waits() -> None:
+    time = Time()
+    assert time.arrive(200) == 0
+    time.pass_on(BURST_WAIT - 0.01)
+    assert time.arrive() == 0
+
+
+def test_nobody_joins_a_queue_in_which_nothing_moves() -> None:
+    time = Time()
+    time.arrive(2)
+    time.pass_on(BURST_WAIT + 0.01)
+    assert time.arrive() == 1
+
+
+def test_under_lasting_overload_the_wait_is_short_and_the_threads_never_lack_work() -> None:
+    time = Time()
+    served, refused, waits = 0, 0, []
+    for step in range(1000):  # ten seconds in which 300 requests a second come and 100 can be served
+        refused += time.arrive(3)
+        time.pass_on(0.01)
+        oldest = time.queue.take()
+        assert oldest is not None, "a thread has nothing to do"
+        served += 1
+        if step > 500:
+            waits.append(time.now - oldest.waiting_since)
+
+    assert (served, refused) == (1000, pytest.approx(2000, abs=100))
+    assert max(waits) <= STANDING_WAIT * 1.5
+
+
+def test_what_was_known_of_a_slow_time_is_forgotten_after_it() -> None:
+    time = Time()
+    time.arrive(20)
+    for _ in range(20):
+        time.pass_on(0.5)
+        time.arrive()
+        time.serve(1)
+    time.serve(len(time.queue))
+    time.pass_on(0.1)
+
+    assert time.arrive(150) == 0
+
+
+def test_a_queue_has_an_end() -> None:
+    assert Time().arrive(QUEUE_LIMIT + 30) == 30
