@@ -28,7 +28,7 @@ from internal.problems import ProblemError
 from internal.tokens import Verified
 
 MOST_BYTES: Final = 16 * 1024 * 1024  # of all answers that a process keeps
-_OVERHEAD: Final = 2048  # bytes of an answer beside its content, about
+_OVERHEAD: Final = 2048  # bytes of an answer beside its content and what it is kept as, about
 
 _Key = tuple[str, str, str]  # token, address, Accept
 _COMPLETE = "_is_complete"
@@ -50,14 +50,13 @@ class KeptAnswer:
     headers: tuple[tuple[str, str], ...]
     match: ResolverMatch
 
-    @property
-    def size(self) -> int:
-        """Bytes that it takes, about."""
-        return len(self.content) + _OVERHEAD
-
     def holds(self) -> bool:
-        """Whether it still says how things are."""
-        return self.marks == board.marks(self.verified.claims.subject) and board.relied_on() and self.verified.holds()
+        """Whether it still says how things are.
+
+        The order counts. The token first: its key set may have to be fetched, and things change meanwhile. The marks
+        last: they are written before the moment until which they are relied on, and so they are read after it.
+        """
+        return self.verified.holds() and board.relied_on() and self.marks == board.marks(self.verified.claims.subject)
 
     def given_to(self, request: HttpRequest) -> HttpResponse:
         """The answer once more."""
@@ -87,11 +86,15 @@ class KeptAnswers:
         """Keeps an answer, in place of the one before."""
         with self._lock:
             before = self._answers.pop(key, None)
-            self._bytes += answer.size - (before.size if before else 0)
+            self._bytes += _size(key, answer) - (_size(key, before) if before else 0)
             self._answers[key] = answer
             while self._bytes > self._most_bytes:
-                _, oldest = self._answers.popitem(last=False)
-                self._bytes -= oldest.size
+                self._bytes -= _size(*self._answers.popitem(last=False))
+
+
+def _size(key: _Key, answer: KeptAnswer) -> int:
+    """Bytes that it takes, about: a client chooses how long its address and `Accept` are."""
+    return len(answer.content) + sum(map(len, key)) + _OVERHEAD
 
 
 _GIVEN, _MADE = (metrics.KEPT_ANSWERS.labels(outcome) for outcome in ("given", "made"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 
@@ -79,6 +80,11 @@ def choose(place: BackupPlace, wanted: str) -> Backup:
     if len(found) > 1:
         raise Stopped(f"{len(found)} backups begin with {wanted}: give more of the id, as `backup list` shows it.")
     return found[0]
+
+
+def passed_over(there: Iterable[Backup], chosen: Backup) -> list[Backup]:
+    """The damaged ones that are newer: what `latest` would have been."""
+    return [backup for backup in there if backup.state is State.DAMAGED and backup.id > chosen.id]
 
 
 def _look(place: BackupPlace, backup_id: str, kept: tuple[Kept, ...]) -> Backup:

@@ -36,10 +36,28 @@ class _Source:
     snapshot: str
 
 
-def create(place: BackupPlace, *, progress: Progress) -> Manifest:
+class NotDue(Exception):
+    """There is a backup that is young enough.
+
+    Attributes:
+        age: of the newest one.
+    """
+
+    def __init__(self, age: dt.timedelta) -> None:
+        super().__init__(f"the newest backup is {age.total_seconds():.0f} s old")
+        self.age = age
+
+
+def create(place: BackupPlace, *, progress: Progress, if_older_than: dt.timedelta | None = None) -> Manifest:
     """Makes a backup; returns its manifest.
 
+    Args:
+        place: where to.
+        progress: hears how many bytes are written.
+        if_older_than: only if there is none that is younger.
+
     Raises:
+        NotDue: there is one.
         Stopped: it could not be made; what was written of it is removed, or is without a manifest, which is the same.
         DatabaseError, OSError: the same, where a database or the place failed.
     """
@@ -47,6 +65,8 @@ def create(place: BackupPlace, *, progress: Progress) -> Manifest:
     servers = {alias: databases.server_version(alias) for alias in databases.NAMES}
     tools = {alias: programs.find(int(server.partition(".")[0])) for alias, server in servers.items()}
     with databases.only_one():
+        if if_older_than is not None and (newest := newer_than(place, if_older_than)) is not None:
+            raise NotDue(newest)
         started_at = timezone.now()
         backup_id = manifests.new_id(started_at)
         try:
@@ -181,6 +201,8 @@ class _Told:
 
 def newer_than(place: BackupPlace, age: dt.timedelta) -> dt.timedelta | None:
     """How old the newest complete backup is, if it is younger than `age`."""
-    newest = next((backup for backup in backups(place) if backup.state is State.COMPLETE), None)
-    since = None if newest is None else timezone.now() - newest.began
+    now = timezone.now()
+    complete = (backup for backup in backups(place) if backup.state is State.COMPLETE)
+    # One of tomorrow was made while a clock was wrong: it says nothing about today.
+    since = next((now - backup.began for backup in complete if backup.began <= now), None)
     return since if since is not None and since < age else None

@@ -73,6 +73,37 @@ def contents() -> Contents:
     return Contents(accounts, _count("auth.User", "date_joined")[0], images, held, newest_account, newest_image)
 
 
+def strangers() -> list[str]:
+    """Tables in both databases that this release does not have, as `database.table`: of a newer one, or of others."""
+    ours = {each._meta.db_table for each in apps.get_models(include_auto_created=True)}
+    found = []
+    for alias, name in NAMES.items():
+        with connections[alias].cursor() as cursor:
+            cursor.execute(
+                "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p')"
+                " AND relname <> ALL (%s) AND NOT EXISTS (SELECT FROM pg_depend"
+                " WHERE classid = 'pg_class'::regclass AND objid = pg_class.oid AND deptype = 'e') ORDER BY 1",
+                [[*ours, *SHORT_LIVED, "django_migrations"]],
+            )
+            found += [f"{name}.{table}" for (table,) in cursor.fetchall()]
+    return found
+
+
+def revoked() -> set[str]:
+    """The ids of the signing keys that were withdrawn, as far as the auth database can still tell."""
+    events = model("credentials.AuditEvent")._default_manager.filter(what="signing_key_revoked")
+    try:
+        return {kid for kid in events.values_list("details__kid", flat=True) if isinstance(kid, str)}
+    except (DatabaseError, InterfaceError):  # it is empty, or wrecked: that is why something is restored
+        return set()
+
+
+def alive(kids: set[str]) -> list[str]:
+    """Those of these signing keys whose tokens are accepted."""
+    keys = model("credentials.SigningKey")._default_manager.filter(pk__in=kids).exclude(state="retired")
+    return sorted(keys.values_list("pk", flat=True))
+
+
 def _count(label: str, moment: str = "created_at") -> tuple[int, str | None]:
     found = model(label)
     alias = "images" if found._meta.app_label == "images" else DEFAULT_DB_ALIAS

@@ -38,7 +38,8 @@ class Pruned:
 def prune(place: BackupPlace, policy: Policy, *, dry_run: bool, tell: Callable[[Verdict], None]) -> Pruned:
     """Removes the complete backups that the policy does not keep, and those without a manifest that are a day old.
 
-    Damaged ones are left alone, and those of a newer release: somebody has to look at them. They count for nothing.
+    Damaged ones are left alone, and those of a newer release or of the future: somebody has to look at them. They count
+    for nothing.
 
     Raises:
         Stopped: another create, restore or prune is at work.
@@ -49,7 +50,9 @@ def prune(place: BackupPlace, policy: Policy, *, dry_run: bool, tell: Callable[[
     with databases.only_one():
         now = timezone.now()
         there = backups(place)
-        complete = [(backup.id, backup.began) for backup in there if backup.state is State.COMPLETE]
+        complete = [
+            (backup.id, backup.began) for backup in there if backup.state is State.COMPLETE and backup.began <= now
+        ]
         reasons = kept(complete, policy)
         for backup in there:
             verdict = _verdict(backup, reasons, now)
@@ -73,6 +76,8 @@ def remove(place: BackupPlace, backup: Backup) -> None:
 
 def _verdict(backup: Backup, reasons: dict[str, list[str]], now: dt.datetime) -> Verdict:
     if backup.state is State.COMPLETE:
+        if backup.began > now:
+            return Verdict(backup, True, "its time is yet to come: a clock was wrong")
         why = reasons.get(backup.id)
         return Verdict(backup, why is not None, ", ".join(why) if why else "no rule keeps it")
     if backup.state is State.UNFINISHED:

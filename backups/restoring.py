@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 from typing import IO
 
 from django.conf import settings
-from django.db import connections
+from django.db import InternalError, NotSupportedError, ProgrammingError, connections
 
-from backups import databases, programs, verifying
+from backups import databases, inventory, programs, verifying
 from backups import manifest as manifests
 from backups.catalogue import Backup
 from backups.errors import Stopped
@@ -27,12 +27,16 @@ from backups.manifest import Manifest
 from backups.places import BackupPlace
 from backups.places.base import CHUNK
 from backups.programs import Children, Programs, Running
-from backups.verifying import Progress, Tell
+from backups.verifying import Finding, Progress, Tell
 
 LOCK_SECONDS = 30  # that a transaction of somebody else may hold a table before the restore gives up
 _LOADED = b"loaded"
 _COMMITTED = b"committed"
 _NOTHING_CHANGED = "Nothing was changed: both databases are as they were."
+_RESTORED = (
+    "Both databases are those of the backup: it need not be restored again. What comes after it was not done: see with "
+    "`showmigrations` and `images verify`, and for signing keys that were revoked since, `signing_keys list`."
+)
 
 # Everything of ours in the schema public, whatever release made it; nothing that belongs to an extension.
 _EMPTIED = """
@@ -130,12 +134,29 @@ def require_restorable(manifest: Manifest, options: Options) -> None:
                 f"{server}, which is older. Nothing was changed. Restore into PostgreSQL {was.partition('.')[0]} or "
                 "newer."
             )
-    present = databases.contents()
-    if not present.empty and not options.yes:
+    if not options.yes:
+        _require_nothing_there(manifest)
+
+
+def _require_nothing_there(manifest: Manifest) -> None:
+    try:
+        present, others = databases.contents(), databases.strangers()
+    except (ProgrammingError, InternalError, NotSupportedError) as error:
+        raise Stopped(
+            f"The databases are not empty, and not such that it can be said what is in them: "
+            f"{' '.join(str(error).split())}. Nothing was changed. To go on all the same: restore with --yes."
+        ) from error
+    if not present.empty:
         raise Stopped(
             f"The databases are not empty: {present}. The backup of {manifest.started_at:%Y-%m-%d %H:%M:%S} UTC holds "
             f"{manifest.accounts:,} accounts and {manifest.images:,} images; everything newer would be lost. Nothing "
             "was changed. To go on: keep what is there with `backup create`, then restore with --yes."
+        )
+    if others:
+        raise Stopped(
+            f"The databases have tables that this release does not know: {', '.join(others[:5])}"
+            f"{f' and {len(others) - 5} more' if others[5:] else ''}. They may be of a newer release, or the address "
+            "be that of something else. Nothing was changed. With --yes they are lost."
         )
 
 
@@ -151,11 +172,20 @@ def restore(place: BackupPlace, backup: Backup, options: Options, *, tell: Tell,
         raise Stopped(f"Backup {backup.id} is damaged; see above. Nothing was changed. Choose another one.")
     with databases.only_one():
         require_restorable(manifest, options)
+        revoked = databases.revoked()
         _load(place, manifest, options)
-    for alias in databases.NAMES:
-        connections[alias].close()  # what it knew of the tables is of the past
-    behind = any(databases.known() - set(databases.applied(alias)) for alias in databases.NAMES)
-    compared = verifying.compare(place, manifest, tell=tell, progress=progress, by_records=False)
+    try:
+        for alias in databases.NAMES:
+            connections[alias].close()  # what it knew of the tables is of the past
+        behind = any(databases.known() - set(databases.applied(alias)) for alias in databases.NAMES)
+        for kid in databases.alive(revoked):
+            tell(Finding("alive again", kid, f"it was revoked after the backup: `signing_keys revoke {kid}`"))
+        compared = verifying.compare(place, manifest, tell=tell, progress=progress, by_records=False)
+    except (Stopped, inventory.Damaged) as error:
+        raise Stopped(f"{error} {_RESTORED}") from error
+    except BaseException as error:
+        error.add_note(_RESTORED)
+        raise
     return Restored(manifest, compared, behind)
 
 
@@ -178,8 +208,13 @@ def _load(place: BackupPlace, manifest: Manifest, options: Options) -> None:
         except BaseException as error:
             error.add_note(_NOTHING_CHANGED)
             raise
-        with _undisturbed():
-            _commit(targets)
+        try:
+            with _undisturbed():
+                _commit(targets)
+        except BaseException as error:
+            if not isinstance(error, Stopped) and all(target.committed for target in targets):
+                error.add_note(_RESTORED)
+            raise
 
 
 def _tools(alias: str, manifest: Manifest, piece: str) -> Programs:

@@ -154,7 +154,10 @@ def compare(place: BackupPlace, manifest: Manifest, *, tell: Tell, progress: Pro
             done.unreadable += 1
             tell(Finding(UNREADABLE, entry.name, str(outcome.strerror or outcome)))
             if in_a_row >= PATIENCE:
-                raise Stopped(f"The image store does not answer ({outcome.strerror or outcome}). Run this again later.")
+                raise Stopped(
+                    f"The image store does not answer ({outcome.strerror or outcome}). Look for the images later, with "
+                    "`backup verify` or `images verify`."
+                )
         elif outcome is None:
             missing.append(entry)
             if len(missing) >= PAGE:

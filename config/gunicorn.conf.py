@@ -56,6 +56,8 @@ if hasattr(_libc, "mallopt"):
     _M_MMAP_THRESHOLD = -3
     _libc.mallopt(_M_MMAP_THRESHOLD, 1024 * 1024)
 
+_NICE = 2
+
 wsgi_app = "config.wsgi"
 proc_name = f"seawall-{_role}"
 worker_class = "internal.queueing.Worker"
@@ -88,8 +90,9 @@ def pre_fork(server: Any, worker: Any) -> None:
 
 
 def post_fork(server: Any, worker: Any) -> None:
-    """Lets the worker write metric files of its own."""
+    """Lets the worker write metric files of its own, and the management port answer first when processors are short."""
     multiprocess.identify(f"worker{worker.number}")
+    os.nice(_NICE)
 
 
 def post_worker_init(worker: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from functools import lru_cache
+from typing import Final
 
 from django.conf import settings
 from django.http import HttpRequest
@@ -24,9 +25,16 @@ def client_address(request: HttpRequest) -> str:
     return normal(candidate) or normal(chain[-1]) or "0.0.0.0"  # noqa: S104
 
 
-@lru_cache(maxsize=4096)
+LONGEST: Final = 64  # characters of an address, a zone included
+
+
 def normal(text: str) -> str:
     """The address in its usual spelling; empty if it is none."""
+    return _normal(text) if len(text) <= LONGEST else ""
+
+
+@lru_cache(maxsize=4096)
+def _normal(text: str) -> str:
     try:
         return str(ipaddress.ip_address(text))
     except ValueError:

@@ -34,12 +34,14 @@ log = structlog.get_logger(__name__)
 
 # One statement, so that everything in it is of one snapshot. Rows from `xmax` on came with a copy from another server:
 # no such transaction was seen here. A server that crashed keeps its start time and begins new statistics; it may give
-# the number of a transaction that was rolled back just before once more.
+# the number of a transaction that was rolled back just before once more. ALTER TABLE … USING changes rows without a
+# trigger, and gives the table another file.
 _SINCE = """
     SELECT pg_current_snapshot()::text,
         concat_ws(' ', extract(epoch FROM pg_postmaster_start_time())::text,
             extract(epoch FROM pg_stat_get_bgwriter_stat_reset_time())::text,
-            (SELECT oid FROM pg_database WHERE datname = current_database()), '{table}'::regclass::oid, tell.which),
+            (SELECT oid FROM pg_database WHERE datname = current_database()), '{table}'::regclass::oid, tell.which,
+            (SELECT string_agg(relfilenode::text, '.' ORDER BY oid) FROM pg_class WHERE oid = ANY ({watched}))),
         tell.number = {triggers}
             AND pg_snapshot_xmax(%(after)s::pg_snapshot) <= pg_snapshot_xmax(pg_current_snapshot())
             AND NOT EXISTS (
@@ -55,11 +57,11 @@ _SINCE = """
     FROM (
         SELECT count(*) AS number, string_agg(concat(oid, '.', xmin), ' ' ORDER BY oid) AS which
         FROM pg_trigger
-        WHERE tgrelid = ANY (ARRAY[{watched}]::regclass[]) AND tgname ^@ 'tell_' AND tgenabled IN ('O', 'A')
+        WHERE tgrelid = ANY ({watched}) AND tgname ^@ 'tell_' AND tgenabled IN ('O', 'A')
     ) AS tell
 """
 
-# First it is written up to where changes may be missing, then they go.
+# First it is written up to where changes may be missing, then they go. What is from `xmax` on came with a copy, again.
 _ANNOUNCE = """
     INSERT INTO {table}_pruned (xid)
     SELECT xid FROM {table}
@@ -70,7 +72,10 @@ _PRUNE = """
     WITH old AS MATERIALIZED (
         SELECT xid, ctid AS place FROM {table}
         WHERE xid >= %(first)s::xid8 AND at < now() - interval '{kept}' AND (
-            xid <= (SELECT xid FROM {table}_pruned ORDER BY xid DESC LIMIT 1)
+            xid <= (
+                SELECT xid FROM {table}_pruned
+                WHERE xid < pg_snapshot_xmax(pg_current_snapshot()) ORDER BY xid DESC LIMIT 1
+            )
             OR xid >= pg_snapshot_xmax(pg_current_snapshot())
         )
         ORDER BY xid LIMIT {batch}
@@ -79,7 +84,13 @@ _PRUNE = """
     )
     SELECT count(*), (SELECT xid FROM old ORDER BY xid DESC LIMIT 1)::text FROM old
 """
-_FORGET = "DELETE FROM {table}_pruned WHERE xid < (SELECT xid FROM {table}_pruned ORDER BY xid DESC LIMIT 1)"
+_FORGET = """
+    DELETE FROM {table}_pruned
+    WHERE xid >= pg_snapshot_xmax(pg_current_snapshot()) OR xid < (
+        SELECT xid FROM {table}_pruned
+        WHERE xid < pg_snapshot_xmax(pg_current_snapshot()) ORDER BY xid DESC LIMIT 1
+    )
+"""
 
 
 class ChangeFeed:
@@ -94,7 +105,8 @@ class ChangeFeed:
     def __init__(self, table: str, watched: Sequence[type[models.Model]], *, triggers: int) -> None:
         self._model = watched[0]
         names = ", ".join(f"'{model._meta.db_table}'" for model in watched)
-        self._since = _SINCE.format(table=table, watched=names, triggers=triggers, limit=MOST_ACCOUNTS + 1)
+        tables = f"ARRAY[{names}]::regclass[]"
+        self._since = _SINCE.format(table=table, watched=tables, triggers=triggers, limit=MOST_ACCOUNTS + 1)
         self._announce = _ANNOUNCE.format(table=table, kept=KEPT)
         self._prune = _PRUNE.format(table=table, kept=KEPT, batch=BATCH)
         self._forget = _FORGET.format(table=table)

@@ -119,8 +119,9 @@ def _state(name: str) -> DependencyState:
     state, asked_at = _decode(document)
     if time.monotonic() - asked_at <= STALE:
         return state
-    parts = tuple(dataclasses.replace(part, up=None) for part in state.parts)
-    return dataclasses.replace(state, up=None, answers=None, fault="", parts=parts, stale=True)
+    since = state.checked_at
+    parts = tuple(PartState(part.name, None, since) for part in state.parts)
+    return dataclasses.replace(state, up=None, since=since, answers=None, fault="", parts=parts, stale=True)
 
 
 def _watch(name: str, address: str) -> None:
@@ -231,7 +232,7 @@ def _members(name: str, status: int, body: bytes) -> Mapping[str, str]:
         or not all(document[part] in {"up", "down"} for part in PARTS[name])
     ):
         raise _NoStatus("not understood")
-    return {member: document[member][:LONGEST_TEXT] for member in needed}
+    return {member: document[member][:LONGEST_TEXT].encode(errors="replace").decode() for member in needed}
 
 
 def _encode(state: DependencyState, asked_at: float) -> bytes:

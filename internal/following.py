@@ -56,9 +56,9 @@ class Follower:
         except ServiceError as error:
             self._say(follows=False, reason=str(error))
             return False
-        except Exception:
-            log.exception("changes_not_followed", dependency=self._dependency)
-            self._follows = False
+        except Exception as error:
+            log.exception("changes_question_failed", dependency=self._dependency)
+            self._say(follows=False, reason=type(error).__name__)
             return False
         if changes.all or changes.epoch != self._epoch:
             self._board.everything_changed(self._dependency)

@@ -100,9 +100,10 @@ def _fail_readiness_first(server: Any, delay: int) -> None:
     master = os.getpid()
 
     def begin(number: int, frame: Any) -> None:
-        if os.getpid() != master:  # a worker that has just been forked and has no handler of its own yet
-            server.signal(number, frame)
-            return
+        if os.getpid() != master:  # a worker that has just been forked: no handler of its own yet, and no request
+            os._exit(0)
+        if delay and draining():
+            return  # the delay runs already: whoever asks again must not put the end off
         _board[_DRAINING] = 1
         if delay:
             signal.setitimer(signal.ITIMER_REAL, delay)

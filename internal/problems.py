@@ -244,7 +244,9 @@ def problem_of(error: BaseException) -> Problem | None:
             return Problem("malformed_request", "The request could not be read to its end.")
         case OperationalError() | InterfaceError():
             log.warning("database_unavailable", reason=str(error).strip().splitlines()[:1])
-            return Problem("database_unavailable", "The database does not answer.", retry_after=RETRY_AFTER)
+            is_open = getattr(error.__cause__, "outcome_is_open", False)  # then nobody is told to ask again as before
+            wait = None if is_open else RETRY_AFTER
+            return Problem("database_unavailable", "The database does not answer.", retry_after=wait)
         case ProgrammingError() if getattr(error.__cause__, "sqlstate", None) in _MISSING:
             log.error("database_not_migrated", reason=str(error).strip().splitlines()[:1], remedy="manage.py migrate")
             return Problem("database_unavailable", "The database is not ready yet.", retry_after=RETRY_AFTER)

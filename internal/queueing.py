@@ -34,6 +34,7 @@ from prometheus_client import Counter
 
 from internal import context, management, refusals
 from internal.problems import Problem
+from internal.sockets import DeadlineSocket
 
 BURST_WAIT = context.REQUEST_DEADLINE * 0.6  # seconds in a queue that was empty so many seconds ago
 STANDING_WAIT = 0.5  # seconds in a queue that has been standing for longer
@@ -41,11 +42,13 @@ QUEUE_LIMIT = 512  # requests
 HEAD_LIMIT = 64 * 1024  # bytes of request line and header fields
 HEAD_SECONDS = 10.0  # for the head of a request to arrive, from its first byte
 SEND_SECONDS = 10  # without a byte of the answer taken by the client
+BLANK_LIMIT = 1024  # bytes of empty lines before a request
 LINGER_SECONDS = 2.0  # for a client to read the answer and close, before the connection is closed for it
 LINGER_BYTES = 1024 * 1024  # of what such a client goes on sending
 
 _RECEIVE_BYTES = 16 * 1024
 _ACCEPTS = 4  # connections taken at a time: the other workers wake up as well, and take some
+_LOOKS = 32  # at one connection at a time: what it sends without a pause must not keep all others waiting
 _GATHER = 0.01  # seconds
 _TICK = 1.0  # seconds between two looks at what has run out of time
 _RATE_SAMPLE = 32  # requests taken by threads
@@ -53,6 +56,7 @@ _RATE_SECONDS = 0.25
 _REQUEST_LINE = re.compile(rb"[!-~]{1,40} [^ \r\n]+ HTTP/[0-9]\.[0-9]")
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,18})[ \t]*\r\n")
 _LAST = re.compile(rb"\r\nconnection:[^\r\n]*close|^[^\r\n]* http/1\.0\r\n")
+_UNCLEAR = re.compile(rb"\r\n[ \t]|transfer-encoding|^connect ")  # where such a request ends, others may see otherwise
 _SEND_TIMEOUT = struct.pack("ll", SEND_SECONDS, 0)  # struct timeval
 
 # System calls that do not wait, made with the interpreter's lock held: a thread that gives it up for a microsecond gets
@@ -84,12 +88,14 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn has no types
     """A connection, what has been read of its next request, and until when it may stay as it is."""
 
     def __init__(self, cfg: Any, sock: socket.socket, client: Any, server: Any) -> None:
+        sock = DeadlineSocket(sock.family, sock.type, sock.proto, fileno=sock.detach())  # for bodies that drip
         super().__init__(cfg, sock, client, server)
         sock.setblocking(True)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _SEND_TIMEOUT)
         self.fd = sock.fileno()
         self.state = State.OPEN
         self.head = b""
+        self.blank = 0  # bytes of empty lines before it
         self.more = False  # something may be there to read that the poller will not tell of again
         self.ended = False  # the client sends no more; maybe there is something to read before that
         self.deadline = math.inf
@@ -204,6 +210,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         self.poller = select.epoll()
         self.poller.register(self.method_queue.fileno(), select.EPOLLIN)
         while self.alive and self.is_parent_alive():
+            if len(self.connections) >= self.worker_connections:
+                self.make_room()
             self.listen(len(self.connections) < self.worker_connections)
             self.turn(_TICK)
         self.stop_listening()
@@ -328,6 +336,16 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             else:
                 self.drop(connection)
 
+    def make_room(self) -> None:
+        """Ends the connections that have been idle for longest: silent ones must not keep everybody else out."""
+        latest = time.monotonic() + self.cfg.keepalive - STOP_KEEPALIVE_LINGER
+        idle = [one for one in self.connections.values() if one.state is State.OPEN and one.deadline <= latest]
+        idle.sort(key=lambda one: one.deadline)
+        for connection in idle[: max(1, self.worker_connections // 10)]:
+            self.look_at(connection)  # something may have come just now
+            if connection.state is State.OPEN:
+                self.drop(connection)
+
     def hurry(self) -> None:
         """While the worker ends, a connection without a request stays only for one that may be on its way."""
         latest = time.monotonic() + STOP_KEEPALIVE_LINGER
@@ -345,8 +363,9 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         if connection.state is State.CLOSING:
             self.throw_away(connection)
             return
-        connection.more = False
-        while True:
+        for _ in range(_LOOKS):
+            if connection.head.startswith((b"\r", b"\n")) and not self.is_rid_of_blanks(connection):
+                return
             if b"\r\n\r\n" in connection.head:
                 if self.queue.refuses():
                     if not self.refuse(connection):
@@ -354,6 +373,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
                     continue
                 connection.state = State.BUSY
                 connection.deadline = math.inf
+                connection.blank = 0
                 self.queue.put(connection)
                 return
             if connection.head and not self.is_plausible(connection):
@@ -364,7 +384,18 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             if not data:
                 self.drop(connection)
                 return
-            connection.head = (connection.head + data).lstrip(b"\r\n")  # empty lines before a request are nothing
+            connection.head += data
+        self.method_queue.defer(self.look_at, connection)  # when the others have had their turn
+
+    def is_rid_of_blanks(self, connection: Connection) -> bool:
+        """Takes empty lines before a request away; it has been answered if there are too many."""
+        length = len(connection.head)
+        connection.head = connection.head.lstrip(b"\r\n")
+        connection.blank += length - len(connection.head)
+        if connection.blank <= BLANK_LIMIT:
+            return True
+        self.answer_and_close(connection, refusals.NOT_HTTP)
+        return False
 
     def is_plausible(self, connection: Connection) -> bool:
         """Whether to wait for the rest of a head; it has been answered if not."""
@@ -394,6 +425,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             return False
         connection.state = State.OPEN
         connection.deadline = time.monotonic() + self.cfg.keepalive
+        connection.blank = 0
         return True
 
     def refusal_of(self, connection: Connection) -> tuple[bytes, bool]:
@@ -406,7 +438,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         last = (
             self.is_last()
             or size > len(rest)
-            or b"\r\ntransfer-encoding:" in lowered
+            or lowered.count(b"content-length") != (1 if length else 0)
+            or _UNCLEAR.search(lowered) is not None
             or _LAST.search(lowered) is not None
         )
         connection.head = rest[size:]
@@ -422,6 +455,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
 
     def receive(self, connection: Connection) -> bytes | None:
         """What has arrived; empty at the end, or when the connection is broken; None when nothing has."""
+        connection.more = False
         size = _recv(connection.fd, self.buffer, _RECEIVE_BYTES, _NOW)
         if size > 0:
             connection.more = connection.ended or size == _RECEIVE_BYTES

@@ -9,6 +9,9 @@ from typing import Any
 from django.core.handlers.wsgi import WSGIRequest
 from django.utils.http import parse_header_parameters
 
+from internal.context import Deadline
+from internal.sockets import held_to
+
 BODY_SECONDS = 20.0  # for a body to arrive, and beyond that
 BODY_RATE = 32 * 1024  # bytes a second
 BODY_PAUSE = 10.0  # seconds without a byte
@@ -45,7 +48,10 @@ class _PatientInput:
             raise BodyTooSlowError("the body did not arrive in time")
         self._connection.settimeout(min(BODY_PAUSE, remaining))
         try:
-            data: bytes = read(size)
+            # The source reads until it has as much as was asked for: the time for all of it counts, not only that of
+            # each piece.
+            with held_to(Deadline.after(remaining), stall=BODY_PAUSE):
+                data: bytes = read(size)
         except TimeoutError as error:
             raise BodyTooSlowError("the client stopped in the middle of the body") from error
         return data

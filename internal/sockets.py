@@ -41,6 +41,11 @@ def _allow(connection: socket.socket) -> None:
 class DeadlineSocket(socket.socket):
     """A socket of which no read or write waits past the deadline of the block that it is used in."""
 
+    def recv(self, bufsize: int, flags: int = 0, /) -> bytes:
+        """As of any socket. Raises TimeoutError."""
+        _allow(self)
+        return super().recv(bufsize, flags)
+
     def recv_into(self, buffer: WriteableBuffer, nbytes: int = 0, flags: int = 0, /) -> int:
         """As of any socket. Raises TimeoutError."""
         _allow(self)

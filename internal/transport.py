@@ -312,11 +312,22 @@ class Transport:
             else:
                 self.breaker.failed()
             wait = problem.retry_after if problem and problem.retry_after else problems.RETRY_AFTER
-            raise Unavailable(self.dependency, f"it answered {reply.status}", retry_after=wait)
+            raise Unavailable(self.dependency, f"it answered {reply.status}", retry_after=wait, sent=_is_open(problem))
         self.breaker.succeeded()
         if problem is None or problem.code == "invalid_signature":
             raise InvalidReply(self.dependency, f"status {reply.status} without a problem that is known")
         raise Rejected(self.dependency, problem)
+
+
+def _is_open(problem: problems.Problem | None) -> bool:
+    """Whether a call may have been carried out that was answered with this, at 500 and above.
+
+    What has no code may come from a proxy that has waited for the service. A database that did not answer a COMMIT is
+    told without a time for the next attempt.
+    """
+    if problem is None or problem.code == "internal_error":
+        return True
+    return problem.code == "database_unavailable" and problem.retry_after is None
 
 
 def _source(content: bytes | Body) -> Any:

@@ -99,7 +99,7 @@ class Proxy:
                     data = source.recv(65536)
                 except TimeoutError:
                     continue
-                if not data:
+                if not data or self.mode == "cut":  # since the wait began
                     break
                 if to_server and HEAD in data:
                     is_hit = self._hits(data)

@@ -97,6 +97,24 @@ ALTER TABLE credentials_session ENABLE ALWAYS TRIGGER tell_deleted;
 ALTER TABLE credentials_session ENABLE ALWAYS TRIGGER tell_truncated;
 """
 
+# A key that is withdrawn takes its tokens along, whoever they belong to. Keys change every few months.
+KEYS = """
+DROP TRIGGER IF EXISTS tell_updated ON credentials_signingkey;
+DROP TRIGGER IF EXISTS tell_deleted ON credentials_signingkey;
+DROP TRIGGER IF EXISTS tell_truncated ON credentials_signingkey;
+CREATE TRIGGER tell_updated AFTER UPDATE ON credentials_signingkey
+    FOR EACH ROW WHEN (
+        (NEW.state = 'retired' AND OLD.state <> 'retired') OR NEW.kid <> OLD.kid OR NEW.public_jwk <> OLD.public_jwk
+    ) EXECUTE FUNCTION credentials_tell_all();
+CREATE TRIGGER tell_deleted AFTER DELETE ON credentials_signingkey
+    FOR EACH STATEMENT EXECUTE FUNCTION credentials_tell_all();
+CREATE TRIGGER tell_truncated AFTER TRUNCATE ON credentials_signingkey
+    FOR EACH STATEMENT EXECUTE FUNCTION credentials_tell_all();
+ALTER TABLE credentials_signingkey ENABLE ALWAYS TRIGGER tell_updated;
+ALTER TABLE credentials_signingkey ENABLE ALWAYS TRIGGER tell_deleted;
+ALTER TABLE credentials_signingkey ENABLE ALWAYS TRIGGER tell_truncated;
+"""
+
 NO_TABLE = """
 DROP FUNCTION IF EXISTS credentials_tell_accounts(), credentials_tell_session(), credentials_tell_sessions(),
     credentials_tell_all(), credentials_tell(uuid[]);
@@ -117,4 +135,5 @@ class Migration(migrations.Migration):
         migrations.RunSQL(TABLE, NO_TABLE),
         migrations.RunSQL(ACCOUNTS, no_triggers("credentials_account")),
         migrations.RunSQL(SESSIONS, no_triggers("credentials_session")),
+        migrations.RunSQL(KEYS, no_triggers("credentials_signingkey")),
     ]

@@ -16,6 +16,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from storages.backends.s3 import S3Storage
 
+from backups import manifest as manifests
 from backups.places.base import CHUNK, BackupPlace, Kept, PlaceUnavailable
 
 PART = 8 * 1024 * 1024  # bytes; S3 takes 10,000 parts: 80 GB for one piece
@@ -121,7 +122,8 @@ class BackupBucket(S3Storage, BackupPlace):  # type: ignore[misc]
             with _named():
                 page = self._client.list_multipart_uploads(Bucket=self.bucket_name, **place)
             for entry in page.get("Uploads", ()):
-                if entry["Initiated"] < before:
+                ours = manifests.began(entry["Key"].partition("/")[0]) is not None
+                if ours and entry["Initiated"] < before:
                     with suppress(FileNotFoundError), _named():
                         self._client.abort_multipart_upload(**self._of(entry["Key"]), UploadId=entry["UploadId"])
                         count += 1

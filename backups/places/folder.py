@@ -87,7 +87,7 @@ class BackupFolder(FileSystemStorage, BackupPlace):
         if not root.is_dir():
             raise PlaceUnavailable("there is no such folder: make it, mount it, or correct BACKUP_ROOT")
         needed = os.R_OK | os.X_OK | (os.W_OK if writing else 0)
-        if not os.access(root, needed):
+        if not os.access(root, needed, effective_ids=True):
             what = "written to" if writing else "read"
             raise PlaceUnavailable(f"it cannot be {what} by user {os.geteuid()}: change its owner or permissions")
 

@@ -21,7 +21,7 @@ from collections import Counter, defaultdict, deque
 from dataclasses import dataclass, field
 from typing import Any
 
-CONNECTIONS = 800
+CONNECTIONS = 1600
 GIVE_UP = 5.0  # seconds
 LAG = 0.002  # seconds that the loop sleeps at most, while requests are due
 

@@ -19,6 +19,12 @@ _ON = "on"
 _T = TypeVar("_T")
 
 
+class CommitOpen(psycopg.OperationalError):
+    """A COMMIT was sent, and its answer is missing: the transaction may have been carried out."""
+
+    outcome_is_open = True  # as internal.problems asks for it
+
+
 class Connection(psycopg.Connection[Any]):
     """Waits for an answer of the server until the deadline of the request at hand, and LONGEST_WAIT at most.
 
@@ -61,6 +67,19 @@ class Connection(psycopg.Connection[Any]):
         except errors.IdleInTransactionSessionTimeout as error:
             self.pgconn.finish()
             raise psycopg.OperationalError("the database ended a session in which nothing happened") from error
+
+    def commit(self) -> None:
+        """Ends the transaction.
+
+        Raises:
+            CommitOpen: the answer is missing.
+        """
+        try:
+            super().commit()
+        except psycopg.OperationalError as error:
+            if self.closed:
+                raise CommitOpen(str(error)) from error
+            raise
 
     def rollback(self) -> None:
         """Ends the transaction, also for a request that has no time left."""

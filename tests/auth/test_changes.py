@@ -12,9 +12,9 @@ from django.db.migrations.executor import MigrationExecutor
 from django.test import Client
 from django.utils import timezone
 
-from auth import accounts, housekeeping, sessions
+from auth import accounts, housekeeping, key_rotation, sessions, signing_keys
 from auth.changes import feed
-from auth.models import Account, Session, SignatureNonce
+from auth.models import Account, Session, SignatureNonce, SigningKey
 from internal import contracts, signing
 from internal.changes import MOST_ACCOUNTS, MOST_RUNNING
 from tests.auth import calls
@@ -104,6 +104,19 @@ def test_deleting_sessions_that_were_over_tells_nothing() -> None:
     assert reader.news() == set()
 
 
+def test_a_key_that_is_withdrawn_is_told_to_everybody_and_a_rotation_to_nobody() -> None:
+    signing_keys.ensure_active()
+    reader = Reader(feed)
+    key_rotation.rotate(at_once=True)
+    assert reader.news() == set()
+
+    key_rotation.revoke([signing_keys.ensure_active().kid])
+    assert reader.news() == EVERYTHING
+    SigningKey.objects.filter(state="retired").delete()
+    assert reader.news() == EVERYTHING
+    assert reader.news() == set()
+
+
 def test_several_changes_of_one_transaction_are_one() -> None:
     me = new_account()
     reader = Reader(feed)
@@ -115,7 +128,7 @@ def test_several_changes_of_one_transaction_are_one() -> None:
     assert reader.news() == {me}
 
 
-@pytest.mark.parametrize("table", ["credentials_account", "credentials_session"])
+@pytest.mark.parametrize("table", ["credentials_account", "credentials_session", "credentials_signingkey"])
 def test_emptying_a_table_at_once_changes_everything(table: str) -> None:
     reader = Reader(feed)
     execute(f"TRUNCATE {table} CASCADE")
@@ -223,6 +236,18 @@ def test_an_epoch_is_another_one_when_somebody_could_have_changed_something_unto
     assert reader.news() == set()
 
 
+def test_a_table_that_is_written_anew_is_another_epoch() -> None:
+    """`ALTER TABLE … USING` changes every row, and no trigger hears of it."""
+    me = new_account()
+    reader = Reader(feed)
+    length = Account._meta.get_field("name").max_length
+    execute(f"ALTER TABLE credentials_account ALTER COLUMN name TYPE varchar({length}) USING upper(name)")
+
+    assert Account.objects.get(pk=me).name == "ADA"
+    assert reader.news() == EVERYTHING
+    assert reader.news() == set()
+
+
 def test_whoever_has_another_search_path_or_loads_as_a_replica_is_seen() -> None:
     me = new_account()
     reader = Reader(feed)
@@ -246,6 +271,23 @@ def test_rows_that_came_with_a_copy_from_another_server_are_passed_over() -> Non
         assert reader.news() == {me}
     finally:
         execute("DELETE FROM credentials_change WHERE account = %s", elsewhere)
+
+
+def test_what_was_pruned_elsewhere_hides_nothing_that_is_pruned_here() -> None:
+    """It came with a copy. What ran for longer than changes are kept is old when it is committed."""
+    slow = new_account()
+    try:
+        execute("INSERT INTO credentials_change_pruned (xid) VALUES ('9000000000000000000')")
+        with someone_else() as other:
+            rename(other, slow)
+            position = feed.since(None).position
+            other.commit()
+        execute("UPDATE credentials_change SET at = now() - interval '61 minutes'")
+        assert housekeeping.purge().changes
+
+        assert feed.since(position).all
+    finally:
+        execute("DELETE FROM credentials_change_pruned WHERE xid >= pg_snapshot_xmax(pg_current_snapshot())")
 
 
 @pytest.mark.parametrize("number", [10**15, 10**19, 10**20 - 1])

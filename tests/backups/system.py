@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import io
 import json
 import os
@@ -210,6 +211,22 @@ def contents(database: str) -> dict[str, Any]:
         }.items():
             found[what] = [row[0] for row in connection.execute(query)]
     return found
+
+
+@contextmanager
+def ordinary_rights() -> Iterator[None]:
+    """In the block this thread, root's too, may read and write no more than the permissions of a file say."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    header = (ctypes.c_uint32 * 2)(0x20080522, 0)  # _LINUX_CAPABILITY_VERSION_3, this thread
+    held = (ctypes.c_uint32 * 6)()  # twice: effective, permitted, inheritable
+    assert libc.capget(header, held) == 0, os.strerror(ctypes.get_errno())
+    fewer = (ctypes.c_uint32 * 6)(*held)
+    fewer[0] &= ~0b110  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
+    assert libc.capset(header, fewer) == 0, os.strerror(ctypes.get_errno())
+    try:
+        yield
+    finally:
+        assert libc.capset(header, held) == 0, os.strerror(ctypes.get_errno())
 
 
 def skip_unless(condition: object, package: str) -> None:

@@ -94,3 +94,22 @@ def test_a_large_piece_comes_in_parts_and_has_no_name_before_the_last(bucket: Pl
     found = inside("console", PARTS, environment=bucket.environment)
 
     assert found == [True, [], 0, 1, ["empty", "large"]], json.dumps(found)
+
+
+def test_uploads_of_somebody_else_are_left_alone(bucket: Place, s3: S3Server, someone: Person) -> None:
+    client = s3.client()
+    for key in ("films/holiday.mp4", "20261123T173012Z-0123abcd/auth.dump"):
+        client.create_multipart_upload(Bucket=s3.bucket, Key=key)
+
+    removed = inside("console", DISCARD, environment=bucket.environment)
+
+    left = client.list_multipart_uploads(Bucket=s3.bucket).get("Uploads", [])
+    assert (removed, [upload["Key"] for upload in left]) == (1, ["films/holiday.mp4"])
+    client.abort_multipart_upload(Bucket=s3.bucket, Key="films/holiday.mp4", UploadId=left[0]["UploadId"])
+
+
+DISCARD = """
+import json, datetime as dt
+from backups.places import place
+print(json.dumps(place().discard_unfinished(before=dt.datetime.now(dt.UTC) + dt.timedelta(days=1))))
+"""

@@ -117,3 +117,53 @@ def test_an_empty_system_takes_a_backup_without_being_asked_twice(place: Place, 
     after["auth"].pop("django_session")
     assert after == before
     someone.sign_in()
+
+
+def test_tables_of_somebody_else_are_not_dropped_unasked(place: Place, someone: Person) -> None:
+    backup = place.create()
+    for name in ("auth", "images"):
+        with connected(name) as connection:
+            connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+    with connected("images") as connection:
+        connection.execute("CREATE TABLE invoices (id int)")
+
+    said = place.refused("restore", backup)
+
+    assert "tables that this release does not know: images.invoices" in said
+    with connected("images") as connection:
+        assert connection.execute("SELECT to_regclass('public.invoices')").fetchone() == ("invoices",)
+    place.good("restore", backup, "--yes")
+    with connected("images") as connection:
+        assert connection.execute("SELECT to_regclass('public.invoices')").fetchone() == (None,)
+
+
+def test_wrecked_databases_are_replaced_where_the_operator_says_so(place: Place, someone: Person) -> None:
+    backup = place.create()
+    before = contents("images")
+    with connected("images") as connection:
+        connection.execute("ALTER TABLE images_image DROP COLUMN created_at")
+    with connected("auth") as connection:
+        connection.execute("DROP TABLE credentials_auditevent; CREATE VIEW credentials_auditevent AS SELECT 1 AS id")
+
+    said = place.refused("restore", backup)
+
+    assert "column images_image.created_at does not exist" in said
+    assert "Nothing was changed. To go on all the same: restore with --yes." in said
+    place.good("restore", backup, "--yes")
+    assert contents("images") == before
+    someone.sign_in()
+
+
+def test_a_damaged_newest_one_is_named_where_the_latest_is_asked_for(place: Place, someone: Person) -> None:
+    good = place.create()
+    newest = place.copy(good, 1)
+    cut(newest / "auth.dump")
+
+    lines = place.lines("verify", "--quick", status=1)
+
+    assert [(line["id"], line["ok"]) for line in lines if line["what"] == "summary"] == [
+        (newest.name, False),
+        (good, True),
+    ]
+    lines = place.lines("restore", "latest", "--yes")
+    assert (lines[0]["what"], lines[0]["name"], lines[-1]["id"]) == ("passed over", newest.name, good)

@@ -6,12 +6,14 @@ import json
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from backups import restoring
+from backups import inventory, restoring, verifying
+from backups.errors import Stopped
 from config.env import EnvironmentFault
-from tests.backups.system import Place, connected, contents, skip_unless, waiting
+from tests.backups.system import Place, connected, contents, ordinary_rights, skip_unless, waiting
 from tests.disk.volumes import Volume
 from tests.running import Person, environment_of, manage, state, until
 
@@ -124,13 +126,13 @@ def test_a_place_that_cannot_be_used_is_told(place: Place, tmp_path: Path) -> No
     ]
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read and write everything")
 def test_a_folder_of_somebody_else_is_told(place: Place) -> None:
-    place.folder.chmod(0)
-    assert "cannot be read" in place.refused("list")
-    place.folder.chmod(0o500)
-    assert "cannot be written to" in place.refused("create")
-    place.folder.chmod(0o700)
+    with ordinary_rights():
+        place.folder.chmod(0)
+        assert "cannot be read by user" in place.refused("list")
+        place.folder.chmod(0o500)
+        assert "cannot be written to" in place.refused("create")
+        place.folder.chmod(0o700)
 
 
 def test_a_full_disk_leaves_nothing(place: Place, someone: Person, can_mount: str) -> None:
@@ -197,3 +199,43 @@ def test_what_was_interrupted_does_not_hinder_the_chores_of_up() -> None:
     backup = json.loads(made.stdout)["id"]
     assert (state() / "backups" / backup / "manifest.json").exists()
     assert manage("backup", "prune").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [(KeyboardInterrupt(), 130), (Stopped("The store is away."), 1), (inventory.Damaged("it ends early"), 1)],
+)
+def test_what_fails_after_the_commit_says_that_it_is_done(
+    place: Place, someone: Person, monkeypatch: pytest.MonkeyPatch, fault: BaseException, code: int
+) -> None:
+    backup = place.create()
+    person = Person.new().register()
+
+    def failing(*_: Any, **__: Any) -> None:
+        raise fault
+
+    monkeypatch.setattr(verifying, "compare", failing)
+    finished = place.here("restore", backup, "--yes")
+
+    assert finished.returncode == code
+    assert "Both databases are those of the backup: it need not be restored again." in finished.stderr
+    assert "Nothing was changed" not in finished.stderr
+    with connected("auth") as connection:
+        assert not connection.execute("SELECT FROM credentials_account WHERE id = %s", [person.id]).fetchone()
+
+
+def test_a_signal_between_the_commits_is_heeded_after_them(
+    place: Place, someone: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backup = place.create()
+    committing = restoring._commit
+
+    def interrupted(targets: list[Any]) -> None:
+        signal.raise_signal(signal.SIGINT)
+        committing(targets)
+
+    monkeypatch.setattr(restoring, "_commit", interrupted)
+    finished = place.here("restore", backup, "--yes")
+
+    assert finished.returncode == 130
+    assert "Interrupted. Both databases are those of the backup" in finished.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import psycopg
 import pytest
@@ -161,3 +162,28 @@ def test_old_ones_go_and_the_newest_good_one_never_does(place: Place) -> None:
     assert place.states().get(newest) == "complete"
     assert older[0] not in place.states()
     assert "notes.txt" in place.files()
+
+
+def test_a_backup_of_the_future_neither_puts_off_the_next_one_nor_removes_it(place: Place) -> None:
+    made = place.create()
+    future = place.copy(made, 5)
+    shutil.rmtree(place.folder / made)
+
+    assert "Nothing to do" not in place.good("create", "--if-older-than", "24h")
+    (today,) = set(place.states()) - {future.name}
+    rules = ("--keep-last", "1", "--keep-daily", "0", "--keep-weekly", "0", "--keep-monthly", "0")
+    assert "a clock was wrong" in place.good("prune", *rules)
+    assert set(place.states()) == {today, future.name}
+
+
+def test_a_key_that_was_revoked_after_the_backup_is_named(place: Place) -> None:
+    listed = manage("signing_keys", "list").stdout.splitlines()
+    kid = next(line.split()[0] for line in listed if " active " in line)
+    backup = place.create()
+    assert manage("signing_keys", "revoke", kid).returncode == 0
+
+    said = place.good("restore", backup, "--yes")
+
+    assert f"alive again: {kid}: it was revoked after the backup: `signing_keys revoke {kid}`" in said
+    assert manage("signing_keys", "revoke", kid).returncode == 0
+    assert "alive again" not in place.good("restore", place.create(), "--yes")

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from config.processes import THREADS
 from ops.postgres import MAX_CONNECTIONS
 from tests.config.test_roles import COMMON, ENVIRONMENTS, PROJECT, run
 
@@ -76,6 +77,7 @@ def test_the_console_holds_a_connection_of_each_thread_to_each_database(tmp_path
     assert pools("console") == {"default": None, "images": None}
     assert CONSOLE["databases"] == 2
     assert default_workers("console", tmp_path) == CONSOLE["workers"]
+    assert THREADS["console"] == CONSOLE["threads"]
 
 
 def test_no_role_has_a_database_that_nobody_planned() -> None:

@@ -59,6 +59,13 @@ def alive(system: System) -> Iterator[None]:
     assert all(role.lives() for role in system.roles)
 
 
+UNSERVED = {
+    "database_unavailable",
+    "busy",  # while every thread waits for the database
+    "auth_unavailable",  # at images, in a process that has not got the keys of tokens yet
+}
+
+
 @pytest.fixture
 def followed(databases: Databases) -> None:
     """A standby has whatever is acknowledged."""
@@ -71,7 +78,8 @@ def test_a_database_that_hangs_holds_nobody(databases: Databases, system: System
         while time.monotonic() < frozen + FROZEN_SECONDS:
             for role in (system.auth, system.images):
                 for answer in at_once(EVERYBODY, lambda role=role: call(role, system)):
-                    assert (answer.status, answer.json["code"]) == (503, "database_unavailable")
+                    assert answer.status == 503
+                    assert answer.json["code"] in UNSERVED
                     assert answer.seconds < LIMIT
             with alive(system):
                 assert not system.auth.is_ready()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from django.test import RequestFactory, override_settings
 
+from internal import addresses
 from internal.addresses import client_address
 
 
@@ -29,3 +30,11 @@ def test_the_address_is_the_one_that_our_own_proxies_saw(
     request = RequestFactory(REMOTE_ADDR=peer, HTTP_X_FORWARDED_FOR=forwarded).get("/")
     with override_settings(TRUSTED_PROXY_COUNT=proxies):
         assert client_address(request) == expected
+
+
+def test_a_long_text_is_no_address_and_is_not_remembered() -> None:
+    before = addresses._normal.cache_info()
+
+    assert addresses.normal("fe80::1%" + "a" * 8000) == ""
+    assert addresses._normal.cache_info() == before
+    assert addresses.normal("FE80::1%eth0") == "fe80::1%eth0"

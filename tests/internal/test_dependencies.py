@@ -181,14 +181,24 @@ def test_an_absurd_release_does_no_harm(new_peer: NewPeer) -> None:
     assert (images().up, images().version) == (True, "\U0001f30a" * 100)
 
 
+def test_half_a_character_in_a_release_can_be_shown(new_peer: NewPeer) -> None:
+    look("images", new_peer(answers(status(version="1.2\ud800"))).url)
+
+    assert images().version == "1.2?"
+
+
 def test_what_is_old_says_nothing_any_more(new_peer: NewPeer, monkeypatch: pytest.MonkeyPatch) -> None:
-    look("images", new_peer(answers(status(storage="down"))).url)
-    seen = images()
+    url = new_peer(answers(status(storage="down"))).url
+    look("images", url)
+    time.sleep(0.01)
+    seen = look("images", url)
+    assert seen.since < seen.checked_at
     later = time.monotonic() + dependencies.STALE + 0.1
     monkeypatch.setattr("internal.dependencies.time.monotonic", lambda: later)
 
     assert (images().stale, images().up, images().answers, images().missing) == (True, None, None, ())
-    assert (images().since, images().version) == (seen.since, "1.2")
+    assert (images().since, images().version) == (seen.checked_at, "1.2"), "unknown since it was asked last"
+    assert {part.since for part in images().parts} == {seen.checked_at}
 
 
 def test_a_process_of_its_own_watches_and_all_others_know(
@@ -222,10 +232,10 @@ def test_a_process_of_its_own_watches_and_all_others_know(
 
 def breaking_at_times(real: Callable[..., Any]) -> Callable[..., Any]:
     """The question, of which every other one breaks in a way that nobody has foreseen."""
-    calls = itertools.count()
+    calls = {name: itertools.count() for name in dependencies.PARTS}  # or one of them might break each time
 
     def ask(name: str, address: str) -> Any:
-        if next(calls) % 2 == 0:
+        if next(calls[name]) % 2 == 0:
             raise MemoryError
         return real(name, address)
 

@@ -7,6 +7,7 @@ import time
 from uuid import UUID
 
 import pytest
+from prometheus_client import REGISTRY
 
 from internal.contracts import Changes
 from internal.errors import Unavailable
@@ -183,6 +184,15 @@ def test_who_is_not_answered_is_not_relied_on_for_long_and_goes_on_afterwards(
     assert board.relied_on()
     assert board.marks(ACCOUNT) == kept  # nothing had changed meanwhile
     assert role.asked[-1] == "10"
+
+
+@pytest.mark.parametrize("fault", [Unavailable("auth", "refused"), RuntimeError("a defect")])
+def test_the_gauge_says_when_nothing_is_followed(role: Role, follower: Follower, fault: Exception) -> None:
+    role.answers = [changes("10", everything=True), fault]
+
+    for follows in (1, 0):
+        follower.look()
+        assert REGISTRY.get_sample_value("gateway_follows_changes", {"dependency": "auth"}) == follows
 
 
 def test_the_lease_counts_from_before_the_question(role: Role, board: Board, monkeypatch: pytest.MonkeyPatch) -> None:

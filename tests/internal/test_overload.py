@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import socket
+import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +17,8 @@ import pytest
 
 from internal.problems import CATALOGUE
 from internal.queueing import BURST_WAIT, QUEUE_LIMIT, STANDING_WAIT, Queue
-from tests.internal.serving import HALF_A_REQUEST, OTHER_HALF, Client, Gateway, gateway, request
+from internal.requests import BODY_SECONDS
+from tests.internal.serving import HALF_A_REQUEST, OTHER_HALF, PATIENCE, Client, Gateway, gateway, request
 from tests.running import until
 
 THREADS = 2
@@ -216,6 +220,127 @@ def test_requests_follow_each_other_on_a_connection_however_they_arrive(served: 
         client.send(request(connection="close"))
         assert client.reply().headers["connection"] == "close"
         assert client.is_closed()
+
+
+def test_a_request_that_comes_while_two_others_wait_is_not_forgotten(served: Gateway) -> None:
+    with contextlib.ExitStack() as stack:
+        holding = [stack.enter_context(served.client()) for _ in range(THREADS)]
+        for client in holding:
+            client.send(HALF_A_REQUEST)
+        first = stack.enter_context(served.client())
+        until(lambda: _waits(first), "no thread is free")
+        waiting = stack.enter_context(served.client())
+        waiting.send(request() * 2)
+        waiting.socket.settimeout(0.3)
+        with pytest.raises(TimeoutError):
+            waiting.reply()
+        waiting.send(request())
+        ended = stack.enter_context(served.client())
+        ended.send(request() * 2)
+        ended.socket.shutdown(socket.SHUT_WR)
+        for client in holding:
+            client.send(OTHER_HALF)
+
+        waiting.socket.settimeout(PATIENCE)
+        assert {waiting.reply().status for _ in range(3)} <= {404, 503}
+        assert {ended.reply().status for _ in range(2)} <= {404, 503}
+        assert ended.is_closed()
+
+
+def test_empty_lines_between_requests_are_nothing(served: Gateway) -> None:
+    body = b'{"email": "x", "password": ""}'
+    post = b"POST /api/v1/login HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+    post += b"Content-Length: %d\r\n\r\n" % len(body) + body
+    with served.client() as client:
+        for empty in (b"\r\n", b"\r\n\r\n"):
+            client.send(post + empty)
+            assert client.reply().status == 422
+            assert client.get().status == 404
+        client.send(post + b"\r\n\r\n" + request()[:9])
+        assert client.reply().status == 422
+        client.send(request()[9:])
+        assert client.reply().status == 404
+
+
+def test_who_sends_nothing_but_empty_lines_is_sent_away(served: Gateway) -> None:
+    with served.client() as client:
+        client.send(b"\r\n" * 1000)
+        assert (client.reply().status, client.is_closed()) == (400, True)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        b"Content-Length: %020d",
+        b"Content-Length: 0\r\nContent-Length: %d",
+        b"Content-Length : %d",
+        b"Content-Length: 0\r\n %d",
+        b"Transfer-Encoding : chunked, %d",
+    ],
+)
+def test_where_the_end_of_a_refused_request_is_not_clear_nothing_behind_it_is_a_request(
+    overloaded: Gateway, fields: bytes
+) -> None:
+    behind = request(x_request_id="behind-it")
+    with overloaded.client() as client:
+        client.send(b"POST /api/v1/login HTTP/1.1\r\nHost: x\r\n" + fields % len(behind) + b"\r\n\r\n" + behind)
+
+        answer = client.reply()
+
+        assert (answer.status, answer.headers["connection"]) == (503, "close")
+        assert client.is_closed()
+
+
+def test_who_sends_without_a_pause_keeps_nobody_else_from_an_answer(overloaded: Gateway) -> None:
+    ended = threading.Event()
+    with overloaded.client() as client:
+
+        def send() -> None:
+            with contextlib.suppress(OSError):
+                while not ended.is_set():
+                    client.send(request() * 1000)
+
+        def read() -> None:
+            with contextlib.suppress(OSError):
+                while client.socket.recv(1024 * 1024):
+                    pass
+
+        threads = [threading.Thread(target=work) for work in (send, read)]
+        for thread in threads:
+            thread.start()
+        try:
+            for _ in range(5):
+                with Client(overloaded.port, timeout=2) as other:
+                    assert other.get().status == 503
+        finally:
+            ended.set()
+            client.socket.shutdown(socket.SHUT_RDWR)
+            for thread in threads:
+                thread.join()
+
+
+def test_silent_connections_make_room_for_those_who_ask(served: Gateway) -> None:
+    with contextlib.ExitStack() as stack:
+        for _ in range(1005):  # gunicorn's worker_connections, and some
+            stack.enter_context(served.client())
+
+        assert served.get().status == 404
+
+
+def test_a_body_that_drips_does_not_keep_a_thread(served: Gateway) -> None:
+    with served.client() as client:
+        client.send(HALF_A_REQUEST)
+        started = time.monotonic()
+        client.socket.settimeout(2)
+        answer = None
+        while answer is None and time.monotonic() - started < BODY_SECONDS + 10:
+            with contextlib.suppress(TimeoutError):
+                answer = client.reply()
+            if answer is None:
+                client.send(b" ")
+
+        assert answer is not None
+        assert (answer.status, answer.json["code"]) == (408, "request_timeout")
 
 
 def test_a_body_arrives_whole_however_it_is_cut(served: Gateway) -> None:

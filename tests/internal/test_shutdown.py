@@ -50,6 +50,18 @@ def test_readiness_fails_first_and_until_the_delay_is_over_everybody_is_served_f
         assert served.probe("/livez")[0] == 0
 
 
+def test_to_be_told_again_does_not_put_the_end_off(tmp_path: Path) -> None:
+    with gateway(tmp_path / "role", SHUTDOWN_DELAY="3") as served:
+        started = time.monotonic()
+
+        def has_ended() -> bool:
+            told_to_end(served)
+            return served.process.poll() is not None
+
+        until(has_ended, "it has ended", 15)
+        assert time.monotonic() - started >= 3
+
+
 def test_what_was_begun_is_finished_while_nobody_else_is_let_in_and_the_management_port_goes_last(
     tmp_path: Path,
 ) -> None:

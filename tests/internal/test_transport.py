@@ -234,6 +234,20 @@ def test_a_call_without_an_answer_may_have_been_carried_out_and_one_without_a_co
     assert not refused.value.sent
 
 
+@pytest.mark.parametrize(
+    ("status", "code", "is_open"),
+    [(500, "internal_error", True), (504, "", True), (503, "busy", False), (503, "database_unavailable", True)],
+)
+def test_after_a_failure_that_says_nothing_of_it_a_call_may_have_been_carried_out(
+    status: int, code: str, is_open: bool
+) -> None:
+    document = Problem(code, "It has been noted.").to_json() if code else {}
+    reply = servers.reply(status, json.dumps(document).encode(), "application/problem+json")
+    with servers.peer(servers.answers(reply)) as peer, pytest.raises(Unavailable) as caught:
+        Transport("auth", peer.url).call("failed", "POST", "/x", payload={})
+    assert caught.value.sent is is_open
+
+
 def test_a_signed_call_is_one_that_the_other_side_verifies_and_a_file_is_sent_whole() -> None:
     content = b"\x00\x01picture" * 50_000
     with servers.peer(servers.answers(servers.reply(204, b""))) as peer:

@@ -6,6 +6,7 @@ import argparse
 import datetime as dt
 import errno
 import json
+import os
 import re
 import signal
 import sys
@@ -140,6 +141,8 @@ class Command(BaseCommand):
                 "A database does not answer, or not as it must. Run the same command again when it does: "
                 f"{' '.join(str(error).split())}.{_noted(error)}"
             ) from error
+        except BrokenPipeError:  # of `| head`, which has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         except OSError as error:
             raise CommandError(f"{_capital(called)} cannot be used: {_reason(error)}.{_noted(error)}") from error
         except (KeyboardInterrupt, Interrupted) as error:
@@ -152,13 +155,18 @@ class Command(BaseCommand):
             raise CommandError(failure)
 
     def _create(self, where: BackupPlace, options: dict[str, Any]) -> str | None:
-        if options["if_older_than"] and (since := creating.newer_than(where, options["if_older_than"])) is not None:
+        try:
+            manifest = creating.create(
+                where,
+                progress=lambda done: self._progress.note(f"{size(done)} written"),
+                if_older_than=options["if_older_than"],
+            )
+        except creating.NotDue as young:
             self._say(
-                {"what": "nothing due", "age_seconds": int(since.total_seconds())},
-                f"Nothing to do: the newest backup is {age(since.total_seconds())} old.",
+                {"what": "nothing due", "age_seconds": int(young.age.total_seconds())},
+                f"Nothing to do: the newest backup is {age(young.age.total_seconds())} old.",
             )
             return None
-        manifest = creating.create(where, progress=lambda done: self._progress.note(f"{size(done)} written"))
         seconds = (manifest.finished_at - manifest.started_at).total_seconds()
         self._say(
             {
@@ -220,6 +228,8 @@ class Command(BaseCommand):
                 return f"There is no backup in {where.called}."
         else:
             chosen = [catalogue.choose(where, options["id"])]
+            if options["id"] == catalogue.LATEST:
+                chosen = [*catalogue.passed_over(catalogue.backups(where), chosen[0]), *chosen]
         faulty = sum(not self._verify_one(where, backup, quick=options["quick"]) for backup in chosen)
         if not faulty:
             return None
@@ -247,6 +257,9 @@ class Command(BaseCommand):
 
     def _restore(self, where: BackupPlace, options: dict[str, Any]) -> str | None:
         backup = catalogue.choose(where, options["id"])
+        if options["id"] == catalogue.LATEST:
+            for newer in catalogue.passed_over(catalogue.backups(where), backup):
+                self._tell(Finding("passed over", newer.id, newer.fault))
         chosen = restoring.Options(options["yes"], options["keep_sessions"], options["lost_keys"])
         if backup.manifest is not None:
             restoring.require_restorable(backup.manifest, chosen)
@@ -305,6 +318,8 @@ class Command(BaseCommand):
 
 def _compared(done: verifying.Compared) -> str:
     text = f"{done.images:,} images looked for in the store: {done.missing:,} missing, {done.different:,} different"
+    if done.unreadable:
+        text += f", {done.unreadable:,} of which it did not tell"
     return text + (f", {done.deleted:,} deleted since." if done.deleted else ".")
 
 

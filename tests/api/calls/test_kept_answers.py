@@ -22,6 +22,7 @@ from internal.clients.images import ImagesClient
 from internal.contracts import ImagePage
 from internal.errors import Unavailable
 from internal.marks import DEPENDENCIES, Board
+from internal.transport import Reply
 from tests.api.calls.conftest import ACCOUNT, ACCOUNT_ID, Caller
 
 PATHS = ["/profile", "/images", "/images?limit=5"]
@@ -174,6 +175,43 @@ def test_a_key_that_is_withdrawn_ends_it(api: Caller, monkeypatch: pytest.Monkey
     assert api("GET", "/profile").status_code == 401
 
 
+def test_what_changes_while_the_keys_are_fetched_ends_it(
+    api: Caller, asked: Callable[[], int], board: Board, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api("GET", "/profile")
+    questions, published = asked(), tokens.key_set()
+
+    class Slow:
+        def key(self, key_id: str) -> OKPKey | None:
+            board.changed(ACCOUNT_ID, "auth")
+            return published.key(key_id)
+
+    monkeypatch.setattr(tokens, "key_set", Slow)
+    api("GET", "/profile")
+
+    assert asked() == 2 * questions
+
+
+def test_news_that_come_after_a_long_time_without_any_end_it_at_once(
+    api: Caller, asked: Callable[[], int], board: Board, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The follower writes the marks and then the moment; whoever reads reads the moment and then the marks."""
+    api("GET", "/profile")
+    questions = asked()
+    board.rely_until("auth", time.monotonic() - 60)
+    relied_on = Board.relied_on
+
+    def news_come_first(self: Board) -> bool:
+        self.changed(ACCOUNT_ID, "auth")
+        self.rely_until("auth", time.monotonic() + 60)
+        return relied_on(self)
+
+    monkeypatch.setattr(Board, "relied_on", news_come_first)
+    api("GET", "/profile")
+
+    assert asked() == 2 * questions
+
+
 def test_it_counts_among_the_answers_of_its_view(api: Caller) -> None:
     def counted() -> list[float | None]:
         value = REGISTRY.get_sample_value
@@ -224,8 +262,20 @@ def test_whoever_changes_something_through_this_process_is_never_given_what_was_
         assert board.marks(ACCOUNT_ID) != before
 
 
+def test_a_release_of_auth_that_does_not_say_who_signed_out_has_signed_out_all_the_same(board: Board) -> None:
+    transport = Mock()
+    before = board.marks(ACCOUNT_ID)
+    transport.call.return_value = Reply(204, None)
+    AuthClient(transport).sign_out(refresh_token="x")
+    assert board.marks(ACCOUNT_ID) == before
+
+    transport.call.return_value = Reply(200, {"account_id": str(ACCOUNT_ID)})
+    AuthClient(transport).sign_out(refresh_token="x")
+    assert board.marks(ACCOUNT_ID) != before
+
+
 def test_answers_that_do_not_fit_make_room(token: str) -> None:
-    kept = KeptAnswers(most_bytes=3 * 3000)
+    kept = KeptAnswers(most_bytes=3 * (3000 + len(token)))
     answer = KeptAnswer(
         tokens.verified(token), marks.board.marks(ACCOUNT_ID), b"x" * 900, (), resolve("/api/v1/profile")
     )
@@ -234,3 +284,14 @@ def test_answers_that_do_not_fit_make_room(token: str) -> None:
         kept.keep((token, f"/{number}", ""), answer)
 
     assert [bool(kept.get((token, f"/{number}", ""))) for number in range(20)] == [False] * 17 + [True] * 3
+
+
+def test_long_addresses_and_headers_count(token: str) -> None:
+    kept = KeptAnswers(most_bytes=100_000)
+    answer = KeptAnswer(tokens.verified(token), marks.board.marks(ACCOUNT_ID), b"x", (), resolve("/api/v1/profile"))
+    keys = [(token, f"/{number}?{'x' * 8_000}", "y" * 8_000) for number in range(20)]
+
+    for key in keys * 2:
+        kept.keep(key, answer)
+
+    assert [bool(kept.get(key)) for key in keys] == [False] * 15 + [True] * 5
