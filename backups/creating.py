@@ -61,12 +61,12 @@ def create(place: BackupPlace, *, progress: Progress, if_older_than: dt.timedelt
         Stopped: it could not be made; what was written of it is removed, or is without a manifest, which is the same.
         DatabaseError, OSError: the same, where a database or the place failed.
     """
+    _require_due(place, if_older_than)  # most often nothing is, and no database need be asked
     place.require_usable(writing=True)
     servers = {alias: databases.server_version(alias) for alias in databases.NAMES}
     tools = {alias: programs.find(int(server.partition(".")[0])) for alias, server in servers.items()}
     with databases.only_one():
-        if if_older_than is not None and (newest := newer_than(place, if_older_than)) is not None:
-            raise NotDue(newest)
+        _require_due(place, if_older_than)  # somebody else may have made one meanwhile
         started_at = timezone.now()
         backup_id = manifests.new_id(started_at)
         try:
@@ -103,6 +103,11 @@ def create(place: BackupPlace, *, progress: Progress, if_older_than: dt.timedelt
             error.add_note(left)
             raise
     return manifest
+
+
+def _require_due(place: BackupPlace, age: dt.timedelta | None) -> None:
+    if age is not None and (newest := newer_than(place, age)) is not None:
+        raise NotDue(newest)
 
 
 def _write_pieces(

@@ -109,7 +109,8 @@ def test_a_statement_ends_with_the_deadline_of_its_request(databases: Databases,
         told = log.read_bytes()[before:].decode()
 
     for answer in answers:
-        assert (answer.status, answer.json["code"]) == (503, "database_unavailable")
+        assert answer.status == 503
+        assert answer.json["code"] in {"database_unavailable", "deadline_exceeded"}  # it began, or waited for a thread
         assert answer.seconds < 0.7 + GRACE
     # Who waited had gone, and the server has noticed it by itself: its own limit was not needed.
     assert "connection to client lost" in told
