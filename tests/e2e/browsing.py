@@ -103,6 +103,7 @@ class Visitor:
         page.get_by_label("Password", exact=True).fill(person.password)
         self.press("Sign in")
         expect(page).to_have_url(f"{self.gateway}/images")
+        page.wait_for_load_state()  # the address changes before the page's scripts have run
         return page
 
     def press(self, button: str) -> None:
