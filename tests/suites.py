@@ -90,7 +90,7 @@ DATABASE_LANE = (
 )
 EITHER = (
     Suite("config"),
-    Suite("internal", settings="gateway"),
+    Suite("internal", settings="gateway", workers=2),
     Suite("api", settings="gateway"),
     Suite("portal", settings="gateway"),
     Suite("ops"),
