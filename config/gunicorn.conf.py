@@ -14,7 +14,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from django.conf import settings
 from django.db import connections
+from django.utils.module_loading import import_string
 from environs import validate
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -62,7 +64,7 @@ wsgi_app = "config.wsgi"
 proc_name = f"seawall-{_role}"
 worker_class = "internal.queueing.Worker"
 preload_app = True
-keepalive = 75  # seconds: longer than any caller of ours keeps an idle connection
+keepalive = 100  # seconds: longer than any caller of ours or Traefik (90 s) keeps an idle connection
 timeout = 30
 _memory = Path("/dev/shm")  # noqa: S108 - heartbeats of workers, which must not wait for a disk
 worker_tmp_dir = str(_memory) if os.access(_memory, os.W_OK | os.X_OK) else None
@@ -96,7 +98,9 @@ def post_fork(server: Any, worker: Any) -> None:
 
 
 def post_worker_init(worker: Any) -> None:
-    """Tells the management port that this worker serves."""
+    """Does what the first request should not wait for, and tells the management port that this worker serves."""
+    for name in getattr(settings, "WARM_UP", []):
+        import_string(name)()
     management.worker_started(worker.number)
 
 

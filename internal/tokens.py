@@ -48,6 +48,8 @@ FRESH_SECONDS = 5.0  # after that a key set is fetched anew, while the old one g
 STALE_SECONDS = 10.0  # if nobody has tried for that long (no token came), the token that comes waits for the fetch
 FETCH_SECONDS = 0.4  # how long a fetch may take for which a token waits
 BACKGROUND_FETCH_SECONDS = 2.0  # how long one may take for which nobody waits
+PREFETCH_SECONDS = 2.0  # how long a worker that starts goes on asking
+_PREFETCH_PAUSE = 0.2
 REFETCH_SECONDS = 2.0  # at most one fetch in this time for key ids that are not known
 RETRY_SECONDS = 1.0  # at most one fetch in this time after one that failed, or while there is no key set at all
 KEY_SET_SECONDS = 15  # STALE_SECONDS and FETCH_SECONDS, and some for clocks and for what auth has yet to commit
@@ -122,6 +124,16 @@ class JwksCache:
         if key is None and not self._reached:
             raise Unavailable("auth", "the key may be a new one, and auth cannot be asked")
         return key
+
+    def prefetch(self) -> None:
+        """Gets the key set before the first token comes, if auth gives one soon; else the first token asks for it."""
+        with self._lock:
+            self._read_cache_file()
+            deadline = time.monotonic() + PREFETCH_SECONDS
+            self._fetch(BACKGROUND_FETCH_SECONDS)
+            while not self._reached and time.monotonic() < deadline:
+                time.sleep(_PREFETCH_PAUSE)
+                self._fetch(BACKGROUND_FETCH_SECONDS)
 
     def _first_fetch(self) -> None:
         with self._lock:
@@ -235,6 +247,17 @@ def key_set() -> KeySet:
     transport = Transport("auth", settings.AUTH_URL, pool_size=1)
     cache_file = Path(settings.JWKS_CACHE_FILE) if settings.JWKS_CACHE_FILE else None
     return JwksCache(lambda: _fetch_from_auth(transport), cache_file)
+
+
+def prefetch() -> None:
+    """Has the public keys there before the worker says that it serves: its first request need not wait for auth.
+
+    It asks again for PREFETCH_SECONDS, because the network of a new pod admits it only when its policies are in place,
+    a moment after it has started. It never fails: a role starts without auth, a little later.
+    """
+    cache = key_set()
+    if isinstance(cache, JwksCache):
+        cache.prefetch()
 
 
 _registry = jwt.JWTClaimsRegistry(

@@ -48,15 +48,19 @@ def pooled(connection: dict[str, str] | None, *, pool_size: int | None, applicat
     }
 
 
-def direct(connection: dict[str, str] | None, *, application: str) -> dict[str, Any]:
-    """A database of the console: one connection at a time, and no limit on how long an operator's statement runs."""
+def direct(connection: dict[str, str] | None, *, application: str, patience: int | None) -> dict[str, Any]:
+    """A database of the console: one connection at a time, and no limit on how long an operator's statement runs.
+
+    `patience` is for how many seconds a program that finds nobody at the address tries again.
+    """
     return {
-        "ENGINE": "django.db.backends.postgresql",
+        "ENGINE": "config.postgresql.patient",
         **(connection or {}),
         "CONN_HEALTH_CHECKS": True,
         "OPTIONS": {
             "application_name": application,
             "connect_timeout": 5,
+            "patience": patience,
             "options": f"-c client_connection_check_interval={CLIENT_CHECK}",
         },
     }

@@ -53,3 +53,6 @@ READINESS_CHECKS: list[str] = []
 
 # What the server makes before it forks, as dotted names of functions: its workers share that memory.
 PRELOAD: list[str] = []
+
+# What each worker does before it serves, as dotted names of functions that neither raise nor take long.
+WARM_UP: list[str] = []

@@ -25,9 +25,13 @@ INSTALLED_APPS = [
 ]
 ROOT_URLCONF = "config.urls.console"
 
+# For jobs, which nobody repeats by hand; the console itself says at once that its database is away.
+DATABASE_PATIENCE = env.whole("DATABASE_PATIENCE", "0", at_least=0, at_most=600)
 DATABASES = {
-    "default": direct(env.postgres_url("AUTH_DATABASE_URL"), application="seawall-console"),
-    "images": direct(env.postgres_url("IMAGES_DATABASE_URL"), application="seawall-console"),
+    "default": direct(env.postgres_url("AUTH_DATABASE_URL"), application="seawall-console", patience=DATABASE_PATIENCE),
+    "images": direct(
+        env.postgres_url("IMAGES_DATABASE_URL"), application="seawall-console", patience=DATABASE_PATIENCE
+    ),
 }
 DATABASE_ROUTERS = ["config.routers.ImagesDatabaseRouter"]
 KEY_ENCRYPTION_KEYS = env.named_keys("KEY_ENCRYPTION_KEYS")
@@ -60,6 +64,7 @@ CSRF_COOKIE_SECURE = HTTPS_ONLY
 
 MIDDLEWARE = [
     "internal.middleware.RequestContextMiddleware",
+    "internal.middleware.ForwardedSchemeMiddleware",
     "django_prometheus.middleware.PrometheusBeforeMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",

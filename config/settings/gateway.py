@@ -67,6 +67,7 @@ MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
 
 MIDDLEWARE = [
     "internal.middleware.RequestContextMiddleware",
+    "internal.middleware.ForwardedSchemeMiddleware",
     "django_prometheus.middleware.PrometheusBeforeMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
@@ -109,5 +110,6 @@ STORAGES = {
 BODY_LIMIT = 128 * 1024 * 1024
 PROBLEM_PAGE = "portal.errors.problem_page"
 BACKGROUND_WATCHES = ["internal.dependencies.watch", "internal.following.watch"]
+WARM_UP = ["internal.tokens.prefetch"]
 
 env.seal()

@@ -35,6 +35,7 @@ MIDDLEWARE = [
 ]
 READINESS_CHECKS = ["images.health.storage"]
 BACKGROUND_WATCHES = ["images.removals.watch"]
+WARM_UP = ["internal.tokens.prefetch"]
 
 # TLS ends in front of the gateway and of files; this role has no cookies and no pages.
 SILENCED_SYSTEM_CHECKS = ["security.W002", "security.W003", "security.W004", "security.W008"]

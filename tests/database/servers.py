@@ -36,6 +36,7 @@ class Relay:
     def __init__(self, port: int) -> None:
         self._listener = socket.create_server((HOST, 0), backlog=128)
         self.port: int = self._listener.getsockname()[1]
+        self.refused = 0  # connections behind which nobody answered
         self._target = port
         self._loop = asyncio.new_event_loop()
         self._over = asyncio.Event()
@@ -68,7 +69,11 @@ class Relay:
         # Cancelled only when the relay is closed; the server of asyncio would log that as an error.
         with contextlib.suppress(OSError, asyncio.CancelledError):
             try:
-                inner_reader, inner_writer = await asyncio.open_connection(HOST, self._target)
+                try:
+                    inner_reader, inner_writer = await asyncio.open_connection(HOST, self._target)
+                except OSError:
+                    self.refused += 1
+                    raise
                 writers.append(inner_writer)
                 ways = [
                     asyncio.ensure_future(_pass_on(reader, inner_writer)),

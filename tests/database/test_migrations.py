@@ -133,3 +133,46 @@ def test_a_database_that_is_not_there_is_named(databases: Databases) -> None:
     assert process.returncode == 1
     assert f"auth at {HOST}:{port} does not answer" in output
     assert "Traceback" not in output
+
+
+def test_one_that_may_wait_for_its_database_migrates_once_it_is_there(
+    databases: Databases, empty: dict[str, str]
+) -> None:
+    databases.relay.switch(free_port())
+    try:
+        process = migrate(databases, "images", "--connect-timeout=60", **empty)
+        assert process.stdout
+        first = process.stdout.readline()
+    finally:
+        databases.relay.switch(databases.primary.port)
+    output, _ = process.communicate(timeout=LONG)
+
+    assert "is not there yet" in first
+    assert first.rstrip().endswith("waiting.")
+    assert process.returncode == 0, output
+
+
+def test_a_job_waits_for_its_database_and_a_wrong_password_is_told_at_once(
+    databases: Databases, empty: dict[str, str]
+) -> None:
+    environment = console_environment(databases, **empty) | {"DATABASE_PATIENCE": "60"}
+    words = [sys.executable, "manage.py", "showmigrations", "--database", "images", "images"]
+
+    def run(more: dict[str, str]) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            words, cwd=PROJECT, env=environment | more, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+
+    databases.relay.switch(free_port())
+    try:
+        process = run({})
+        until(lambda: databases.relay.refused > 2, "it has tried a few times")
+    finally:
+        databases.relay.switch(databases.primary.port)
+    output, _ = process.communicate(timeout=LONG)
+    assert process.returncode == 0, output
+    assert "0001" in output
+
+    wrong = environment["IMAGES_DATABASE_URL"].replace("://images:", "://images:x")
+    output, _ = run({"IMAGES_DATABASE_URL": wrong}).communicate(timeout=30)
+    assert "password authentication failed" in output

@@ -144,6 +144,23 @@ def test_tokens_still_verify_while_auth_is_down_and_the_key_set_is_fetched_once(
     assert source.fetches == 1
 
 
+def test_a_worker_that_has_warmed_up_makes_the_first_token_wait_for_nothing(source: Source) -> None:
+    tokens.prefetch()
+    source.down = True
+
+    assert tokens.verify(token()).subject == ACCOUNT
+    assert source.fetches == 1
+
+
+def test_a_worker_warms_up_without_auth_and_asks_again_when_a_token_comes(source: Source, later: Later) -> None:
+    source.down = True
+    tokens.prefetch()
+    source.down = False
+    later.ahead = tokens.RETRY_SECONDS + 1
+
+    assert tokens.verify(token()).subject == ACCOUNT
+
+
 def test_unknown_key_ids_lead_to_a_bounded_number_of_fetches(source: Source) -> None:
     tokens.verify(token())
     for number in range(50):

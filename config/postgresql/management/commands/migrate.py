@@ -35,6 +35,14 @@ class Command(migrate.Command):
             help=f"how long to wait while another process migrates the same database (default: {LOCK_TIMEOUT})",
         )
 
+        parser.add_argument(
+            "--connect-timeout",
+            type=_seconds,
+            default=0.0,
+            metavar="SECONDS",
+            help="how long to try again while the database cannot be reached (default: 0)",
+        )
+
     def handle(self, *args: Any, **options: Any) -> None:
         """Migrates, or says within a sentence why not.
 
@@ -42,14 +50,35 @@ class Command(migrate.Command):
             CommandError: the database cannot be reached, went away, or another process migrated it for too long.
         """
         connection = connections[options["database"]]
+        told = options["verbosity"] >= 1
         try:
-            with self._lock(connection, options["lock_timeout"], told=options["verbosity"] >= 1):
+            self._reach(connection, options["connect_timeout"], told=told)
+            with self._lock(connection, options["lock_timeout"], told=told):
                 super().handle(*args, **options)
         except (OperationalError, InterfaceError) as error:
             raise CommandError(
                 f"The database {_place(connection)} does not answer, or did not to the end: {_reason(error)}. Nothing "
                 "of the migration at hand was applied; those before it are complete. Run `manage.py migrate` again."
             ) from error
+
+    def _reach(self, connection: Any, timeout: float, *, told: bool) -> None:
+        """Has the connection open, and asks for it again and again as long as there is time."""
+        deadline = time.monotonic() + timeout
+        waiting = False
+        while True:
+            try:
+                connection.ensure_connection()
+                return
+            except OperationalError as error:
+                if time.monotonic() >= deadline:
+                    raise
+                if told and not waiting:
+                    self.stdout.write(
+                        f"The database {_place(connection)} is not there yet ({_reason(error)}): waiting."
+                    )
+                    self.stdout.flush()
+                waiting = True
+            time.sleep(_PAUSE)
 
     @contextmanager
     def _lock(self, connection: Any, timeout: float, *, told: bool) -> Iterator[None]:
