@@ -81,6 +81,23 @@ class RequestContextMiddleware:
         return context.allowance_of(context.REQUEST_DEADLINE - context.wait())
 
 
+class ForwardedSchemeMiddleware:
+    """Believes X-Forwarded-Proto only where it is one word. Stands before whatever asks for the scheme of a request.
+
+    A proxy that sets the header leaves one word. A list is what a client wrote, with the proxy's word behind it, and
+    Django would believe the first word of it (SECURE_PROXY_SSL_HEADER). Such a request counts as plain HTTP.
+    """
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Passes the request on, without the header if that is a list."""
+        if "," in request.META.get("HTTP_X_FORWARDED_PROTO", ""):
+            del request.META["HTTP_X_FORWARDED_PROTO"]
+        return self.get_response(request)
+
+
 class BodyLimitMiddleware:
     """Refuses a body that is too long, or whose length is not said, before anything reads it.
 

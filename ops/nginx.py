@@ -88,6 +88,7 @@ def files_command(state: State, ports: Ports) -> Command:
                 "FILES_TEMP": folders["temp"],
                 "FILES_PID": str(scratch / "nginx.pid"),
                 "FILES_WORKERS": "auto",
+                "FILES_HTTPS_HOST": "",
             },
         )
     except OSError as error:

@@ -14,7 +14,7 @@ YEAR = 31_536_000
 
 # Runs under the settings of a role: one visit after the other, and what came back.
 VISITS = """
-import json, sys
+import json, re, sys
 import django
 django.setup()
 from django.conf import settings
@@ -42,15 +42,34 @@ report = {path: {
     "plain": visit(Client(), path),
     "forwarded": visit(Client(), path, **forwarded),
     "forwarded_plain": visit(Client(), path, HTTP_X_FORWARDED_PROTO="http"),
+    "forwarded_list": visit(Client(), path, HTTP_X_FORWARDED_PROTO="https, http"),
     "tls": visit(Client(), path, secure=True),
 } for path in paths}
 if sys.argv[1] == "gateway":
     credentials = {"email": "anna@example.org", "password": "seven green boats"}
     report["signed in"] = visit(Client(), "/sign-in", credentials, **forwarded)
     report["registered"] = visit(Client(), "/register", {"name": "Anna Berg", **credentials}, **forwarded)
-    strict = Client(enforce_csrf_checks=True)
-    report["foreign"] = visit(
-        strict, "/sign-in", credentials, HTTP_REFERER="https://evil.example/", **forwarded
+    def posted(host="portal.example", **headers):
+        # A form of that host, filled in and sent with the token that came with it.
+        strict = Client(enforce_csrf_checks=True, HTTP_HOST=host)
+        page = strict.get("/sign-in", **forwarded)
+        token = re.search(r'name="csrfmiddlewaretoken" value="(.+?)"', page.content.decode())[1]
+        return visit(strict, "/sign-in", {"csrfmiddlewaretoken": token, **credentials}, **forwarded, **headers)
+
+    report["posted"] = {
+        "own origin": posted(HTTP_ORIGIN="https://portal.example"),
+        "own referrer": posted(HTTP_REFERER="https://portal.example/sign-in"),
+        "trusted origin": posted("testserver", HTTP_ORIGIN="https://portal.example"),
+        "plain origin": posted(HTTP_ORIGIN="http://portal.example"),
+        "null origin": posted(HTTP_ORIGIN="null"),
+        "foreign origin": posted(HTTP_ORIGIN="https://evil.example"),
+        "origin of another host of ours": posted(HTTP_ORIGIN="https://testserver"),
+        "foreign referrer": posted(HTTP_REFERER="https://evil.example/"),
+        "neither": posted(),
+    }
+    strict = Client(enforce_csrf_checks=True, HTTP_HOST="portal.example")
+    report["posted"]["no token"] = visit(
+        strict, "/sign-in", credentials, HTTP_ORIGIN="https://portal.example", **forwarded
     )
 print(json.dumps(report))
 """
@@ -60,7 +79,8 @@ def visits(role: str, *, https_only: bool, folder: Path) -> dict[str, Any]:
     environment = COMMON | ENVIRONMENTS[role]
     environment |= {
         "STATIC_ROOT": str(folder / role),
-        "ALLOWED_HOSTS": "testserver",
+        "ALLOWED_HOSTS": "testserver,portal.example",
+        "CSRF_TRUSTED_ORIGINS": "https://portal.example",
         "HTTPS_ONLY": "true" if https_only else "false",
         "LOG_LEVEL": "ERROR",
     }
@@ -111,7 +131,7 @@ def test_with_https_a_year_of_it_is_demanded_on_every_answer(https: dict[str, An
 
 
 @pytest.mark.parametrize("path", ["/sign-in", "/nowhere", "/images"])
-@pytest.mark.parametrize("way", ["plain", "forwarded_plain"])
+@pytest.mark.parametrize("way", ["plain", "forwarded_plain", "forwarded_list"])
 def test_with_https_a_plain_request_of_a_browser_is_sent_to_https_and_gets_no_cookie(
     https: dict[str, Any], path: str, way: str
 ) -> None:
@@ -121,7 +141,7 @@ def test_with_https_a_plain_request_of_a_browser_is_sent_to_https_and_gets_no_co
     assert answer["cookies"] == {}
 
 
-@pytest.mark.parametrize("way", ["plain", "forwarded_plain"])
+@pytest.mark.parametrize("way", ["plain", "forwarded_plain", "forwarded_list"])
 def test_with_https_a_plain_call_of_the_api_is_refused_and_not_sent_on(https: dict[str, Any], way: str) -> None:
     answer = https["/api/v1/nowhere"][way]
 
@@ -136,8 +156,25 @@ def test_the_forwarded_scheme_is_believed_only_with_https_only(https: dict[str, 
         assert http["/sign-in"][way]["status"] == 200
 
 
-def test_with_https_a_form_from_another_site_is_refused_by_its_referrer(https: dict[str, Any]) -> None:
-    assert https["foreign"]["status"] == 403
+@pytest.mark.parametrize(
+    ("form", "status"),
+    [
+        ("own origin", 302),
+        ("own referrer", 302),
+        ("trusted origin", 302),
+        ("plain origin", 403),
+        ("null origin", 403),
+        ("foreign origin", 403),
+        ("origin of another host of ours", 403),
+        ("foreign referrer", 403),
+        ("neither", 403),
+        ("no token", 403),
+    ],
+)
+def test_with_https_a_form_counts_only_from_a_page_of_the_portal_over_https(
+    https: dict[str, Any], form: str, status: int
+) -> None:
+    assert https["posted"][form]["status"] == status
 
 
 @pytest.mark.parametrize("https_only", [True, False])
@@ -150,5 +187,5 @@ def test_the_cookies_of_the_console_are_stricter_still(tmp_path: Path, https_onl
     assert report["forwarded"]["headers"]["X-Frame-Options"] == "DENY"
     assert "no-store" in report["forwarded"]["headers"]["Cache-Control"]
     if https_only:
-        assert report["plain"]["status"] == 301
+        assert {report[way]["status"] for way in ("plain", "forwarded_plain", "forwarded_list")} == {301}
         assert report["tls"]["headers"]["Strict-Transport-Security"].startswith(f"max-age={YEAR}")

@@ -22,7 +22,9 @@ from packaging.version import Version
 PROJECT = Path(__file__).resolve().parents[2]
 FOLDER = PROJECT / "requirements"
 ROLES = ("auth", "console", "gateway", "images")
+CLIENT = "postgresql-client"  # one wheel, of which an image takes programs
 LOCKS = (*ROLES, "local", "dev")
+EVERY_LOCK = (*LOCKS, CLIENT)
 
 # The oldest version of a package that may be locked, and why. Raise a floor when a weakness becomes known; a package
 # that faces people, their files or their secrets is in here even if nothing is known, at the version it was chosen at.
@@ -86,17 +88,17 @@ def locked(lock: str) -> dict[str, Locked]:
     return {entry.name: entry for entry in entries}
 
 
-@pytest.mark.parametrize("lock", LOCKS)
+@pytest.mark.parametrize("lock", EVERY_LOCK)
 def test_every_requirement_is_pinned_and_hashed(lock: str) -> None:
     entries = locked(lock)
 
-    assert len(entries) > 15
+    assert len(entries) == 1 if lock == CLIENT else len(entries) > 15
     for entry in entries.values():
         assert entry.hashes, entry.name
         assert [value for value in entry.hashes if not re.fullmatch(r"sha256:[0-9a-f]{64}", value)] == []
 
 
-@pytest.mark.parametrize("lock", LOCKS)
+@pytest.mark.parametrize("lock", EVERY_LOCK)
 def test_a_lock_has_no_options_no_addresses_and_nothing_from_elsewhere(lock: str) -> None:
     lines = (FOLDER / f"{lock}.txt").read_text().splitlines()
 
@@ -105,10 +107,10 @@ def test_a_lock_has_no_options_no_addresses_and_nothing_from_elsewhere(lock: str
 
 
 def test_every_lock_is_there_and_no_other() -> None:
-    assert {path.name for path in FOLDER.iterdir()} == {f"{lock}.txt" for lock in LOCKS}
+    assert {path.name for path in FOLDER.iterdir()} == {f"{lock}.txt" for lock in EVERY_LOCK}
 
 
-@pytest.mark.parametrize("lock", [lock for lock in LOCKS if lock != "dev"])
+@pytest.mark.parametrize("lock", [lock for lock in EVERY_LOCK if lock != "dev"])
 def test_what_is_served_is_what_was_tested(lock: str) -> None:
     """Each lock is a part of that of development: the same packages, versions and hashes."""
     dev = locked("dev")
@@ -186,6 +188,14 @@ def test_a_lock_has_what_pyproject_leads_to_and_nothing_else(lock: str) -> None:
     assert set(entries) - closure(asked_for, entries) == set()
     for item in asked_for:
         assert item.specifier.contains(entries[canonicalize_name(item.name)].version), str(item)
+
+
+def test_the_client_of_postgresql_is_of_the_wheel_that_pyproject_names() -> None:
+    groups = tomllib.loads((PROJECT / "pyproject.toml").read_text())["dependency-groups"]
+
+    [asked_for] = map(Requirement, groups[CLIENT])
+    assert list(locked(CLIENT)) == [canonicalize_name(asked_for.name)]
+    assert str(asked_for) in map(str, declared()["local"])
 
 
 def test_what_is_installed_is_what_is_locked() -> None:

@@ -153,6 +153,7 @@ def running_nginx(
     program: Path | None = None,
     change: Callable[[str], str] = lambda configuration: configuration,
     quiet: bool = True,
+    https_host: str = "",
 ) -> Iterator[Files]:
     """nginx, Ready on entry and gone on exit.
 
@@ -169,6 +170,7 @@ def running_nginx(
         "FILES_TEMP": str(temp),
         "FILES_PID": str(temp / "nginx.pid"),
         "FILES_WORKERS": "2",
+        "FILES_HTTPS_HOST": https_host,
     }
     if source == "volume":
         values |= {"FILES_ROOT": str(root)}

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -277,6 +278,94 @@ def test_it_is_alive_but_not_ready_while_the_store_is_away(volume: Files) -> Non
     finally:
         away.rename(volume.root)
     assert volume.manage("/readyz").status == 200
+
+
+# Plain HTTP, where a proxy in front speaks HTTPS
+
+
+HOST = "images.example"
+
+
+@pytest.fixture(scope="module", params=SOURCES)
+def behind_https(request: pytest.FixtureRequest) -> Iterator[Files]:
+    """nginx behind a proxy that says how it was asked; none of its answers needs an origin that works."""
+    with scratch_folder() as folder:
+        store(folder / "store with spaces", f"{ID}.png")
+        with running_nginx(folder, request.param, https_host=HOST) as files:
+            yield files
+
+
+@pytest.mark.parametrize(
+    "path", [f"/uploads/{ID}.png", "/uploads/probe.gif?1234", "/", "/a%20b?x=%0d%0aSet-Cookie:y=1"]
+)
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_plain_http_leads_to_the_same_path_over_https(behind_https: Files, path: str, method: str) -> None:
+    answer = behind_https.ask(path, method, X_Forwarded_Proto="http")
+
+    assert (answer.status, answer.headers["Location"]) == (308, f"https://{HOST}{path}")
+    assert "Set-Cookie" not in answer.headers
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+
+@pytest.mark.parametrize("host", ["evil.example", f"{HOST}.evil.example", f"{HOST}:80", "127.0.0.1"])
+def test_the_host_that_was_asked_for_never_decides_where_a_redirect_leads(behind_https: Files, host: str) -> None:
+    answer = behind_https.ask("/uploads/", Host=host, X_Forwarded_Proto="http")
+
+    assert answer.headers["Location"] == f"https://{HOST}/uploads/"
+
+
+@pytest.mark.parametrize("path", ["//evil.example/", "/\\evil.example", "http://evil.example/x"])
+def test_the_path_that_was_asked_for_never_decides_which_host_a_redirect_leads_to(
+    behind_https: Files, path: str
+) -> None:
+    answer = behind_https.ask(path, X_Forwarded_Proto="http")
+
+    assert (answer.status, urlsplit(answer.headers["Location"]).netloc) == (308, HOST)
+
+
+@pytest.mark.parametrize(
+    "proto", ["https, http", "http, https", "https,https", "https ", "HTTPS", "wss", "httpsx", "|"]
+)
+def test_a_scheme_that_is_not_exactly_https_counts_as_plain(behind_https: Files, proto: str) -> None:
+    expected = 200 if proto == "https " else 308  # white space at the ends is no part of a value
+
+    assert behind_https.ask("/uploads/probe.gif", X_Forwarded_Proto=proto).status == expected
+
+
+def test_a_header_that_comes_twice_counts_as_plain(behind_https: Files) -> None:
+    def status(*lines: str) -> bytes:
+        request = "\r\n".join(("GET /uploads/probe.gif HTTP/1.1", f"Host: {HOST}", "Connection: close", *lines, "", ""))
+        return behind_https.raw(request.encode()).split()[1]
+
+    https, http = "X-Forwarded-Proto: https", "X-Forwarded-Proto: http"
+    assert [status(https), status(https, http), status(http, https)] == [b"200", b"308", b"308"]
+
+
+def test_https_is_served_and_so_is_who_comes_past_the_proxy(behind_https: Files) -> None:
+    for headers in ({"X_Forwarded_Proto": "https"}, {}):
+        assert behind_https.ask("/uploads/probe.gif", **headers).status == 200
+        assert behind_https.ask("/uploads/probe.gif", "POST", **headers).status == 405
+
+
+def test_a_method_that_nobody_may_use_is_not_sent_on(behind_https: Files) -> None:
+    assert behind_https.ask("/uploads/probe.gif", "POST", X_Forwarded_Proto="http").status == 405
+
+
+def test_probes_are_answered_whatever_they_say_of_the_scheme(behind_https: Files) -> None:
+    assert behind_https.ask("/livez", port=behind_https.management_port, X_Forwarded_Proto="http").status == 200
+
+
+def test_without_a_host_for_https_plain_http_is_served(volume: Files) -> None:
+    for proto in ("http", "https", "https, http"):
+        assert volume.ask(f"/uploads/{ID}.png", X_Forwarded_Proto=proto).status == 200
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_old_and_new_nginx_send_plain_http_on(program: Callable[[], Path]) -> None:
+    with scratch_folder() as folder, running_nginx(folder, "volume", program=program(), https_host=HOST) as files:
+        for proto, status in (("http", 308), ("https", 200), ("https, http", 308)):
+            assert files.ask("/uploads/probe.gif", X_Forwarded_Proto=proto).status == status
 
 
 # The configuration itself
