@@ -3,8 +3,8 @@ SHELL := /bin/sh
 .DEFAULT_GOAL := help
 VENV := .venv
 RUN := $(VENV)/bin/python
-LOCK = $(VENV)/bin/uv pip compile --quiet pyproject.toml --universal --python-version 3.11 --generate-hashes \
-	--no-emit-index-url --custom-compile-command "make lock"
+LOCK = $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	--custom-compile-command "make lock"
 
 # The first Python that is new enough; PYTHON=… chooses another one.
 ifndef PYTHON
@@ -12,7 +12,7 @@ PYTHON := $(shell for python in python3 python3.14 python3.13 python3.12 python3
 	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$python"; break; }; done)
 endif
 
-.PHONY: help up test fuzz-api fuzz-images test-uploads test-crash test-rotation test-flood test-rolling test-timing bench-signin bench-images bench-gateway lint format lock clean require-python install-local install-dev
+.PHONY: help up images manifests test fuzz-api fuzz-images test-uploads test-crash test-rotation test-flood test-rolling test-timing test-cluster bench-signin bench-images bench-gateway lint format lock clean require-python install-local install-dev
 
 help: ## Say what can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target text; do \
@@ -20,6 +20,22 @@ help: ## Say what can be made
 
 up: install-local ## Run the whole system here, until Ctrl-C (ARGS="--port-base 18000" …)
 	@exec $(RUN) manage.py up $(ARGS)
+
+IMAGES := gateway auth images console
+BUILD ?= docker build
+PREFIX ?= seawall-
+VERSION ?= $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+COMMIT ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
+COMMIT_TIME ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
+TAG ?= $(VERSION)
+
+images: ## Build the images of the roles (BUILD=, PREFIX=, TAG=, BASE=; LOAD= for what is done with each one's name)
+	@for target in $(IMAGES); do \
+		$(BUILD) --target $$target --tag $(PREFIX)$$target:$(TAG) $(if $(BASE),--build-arg BASE=$(BASE)) \
+			--build-arg VERSION=$(VERSION) --build-arg COMMIT=$(COMMIT) \
+			--build-arg SOURCE_DATE_EPOCH=$(COMMIT_TIME) . || exit 1; \
+		$(if $(LOAD),$(LOAD) $(PREFIX)$$target:$(TAG) || exit 1;) \
+	done
 
 test: install-dev ## Run every test (ARGS="SUITE …" for some)
 	@$(RUN) -m tests $(ARGS)
@@ -48,6 +64,9 @@ test-rolling: install-dev ## Replace every process of every role under 200 reque
 test-timing: install-dev ## Measure that answers take the same time whether an account exists or not
 	@$(RUN) -m tests timing $(ARGS)
 
+test-cluster: install-dev ## Prove the system on the cluster of SEAWALL_CONTEXT, with its Ingress at SEAWALL_HTTPS and SEAWALL_HTTP
+	@$(RUN) -m tests cluster $(ARGS)
+
 bench-signin: install-dev ## Measure what a sign-in costs beside its hash, tokens a second, memory in a flood
 	@$(RUN) -m benchmarks.signin $(ARGS)
 
@@ -64,11 +83,17 @@ format: install-dev ## Put the code in form
 	@$(VENV)/bin/ruff format .
 	@$(VENV)/bin/ruff check --fix .
 
+manifests: install-dev ## Render nginx's configuration for the pods of files from config/files
+	@$(RUN) -m ops.cluster.rendering
+
 lock: install-dev ## Resolve the dependencies of pyproject.toml again
-	$(LOCK) --extra dev --output-file requirements/dev.txt
+	$(LOCK) pyproject.toml --extra dev --output-file requirements/dev.txt
 	for extra in gateway auth images console local; do \
-		$(LOCK) --extra $$extra --constraints requirements/dev.txt --output-file requirements/$$extra.txt || exit 1; \
+		$(LOCK) pyproject.toml --extra $$extra --constraints requirements/dev.txt \
+			--output-file requirements/$$extra.txt || exit 1; \
 	done
+	$(LOCK) --group postgresql-client --no-deps --constraints requirements/dev.txt \
+		--output-file requirements/postgresql-client.txt
 
 clean: ## Remove .venv and what tools have left; data in .seawall stays
 	rm -rf $(VENV) build dist htmlcov .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

