@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import time
 from datetime import datetime
@@ -55,7 +56,10 @@ class PlainProgress:
     def say(self, text: str) -> None:
         # The terminal may be gone (SIGHUP) while there are still processes to stop.
         with contextlib.suppress(OSError, ValueError):
-            print(text, flush=True)
+            try:
+                print(text, flush=True)
+            except BrokenPipeError:  # such as `| head`; Python would try again at its end, and exit with 120
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
     def event(self, text: str) -> None:
         self.say(f"{datetime.now().astimezone():%H:%M:%S}  {text}")

@@ -87,8 +87,8 @@ class Secrets:
         return cls(
             system_id=secrets.token_hex(8),
             secret_keys={role.name: secrets.token_urlsafe(48) for role in DJANGO_ROLES},
-            service_keys=_named_key("local"),
-            key_encryption_keys=_named_key("local"),
+            service_keys=named_key("local"),
+            key_encryption_keys=named_key("local"),
             postgres_password=secrets.token_urlsafe(24),
             database_passwords={name: secrets.token_urlsafe(24) for name in DATABASES},
         )
@@ -204,12 +204,16 @@ def server_environment(state: State, role: Role, ports: Ports) -> dict[str, str]
 
 def write_private(path: Path, value: object) -> None:
     """Write JSON that only the owner can read, whole or not at all."""
+    write_private_text(path, json.dumps(value, indent=2) + "\n")
+
+
+def write_private_text(path: Path, text: str) -> None:
+    """Write a file that only the owner can read, whole or not at all. Raises OSError."""
     partial = path.with_name(f".{path.name}.partial")
     partial.unlink(missing_ok=True)
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w") as file:
-        json.dump(value, file, indent=2)
-        file.write("\n")
+        file.write(text)
         file.flush()
         os.fsync(file.fileno())
     partial.replace(path)
@@ -228,7 +232,8 @@ def _backup_store(state: State) -> dict[str, str]:
     return {**here, **own} if own.get("BACKUP_STORE", "filesystem") == "filesystem" else own
 
 
-def _named_key(name: str) -> str:
+def named_key(name: str) -> str:
+    """A new key for SERVICE_KEYS or KEY_ENCRYPTION_KEYS: `name:base64(32 random bytes)`."""
     return f"{name}:{base64.b64encode(secrets.token_bytes(32)).decode()}"
 
 

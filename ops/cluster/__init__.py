@@ -1,0 +1,1 @@
+"""What the operator's commands do with a Kubernetes cluster: secrets of an overlay, rendering, bringing it up."""

@@ -1,0 +1,180 @@
+"""The declared network matrix (kustomize/edges.toml), and who takes part in it in the manifests of an overlay."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.kustomize.network_policy import Endpoint
+
+Object = Mapping[str, Any]
+NAMESPACES = ("frontend-service", "app-services")
+NAME = "app.kubernetes.io/name"
+# Ports at which nobody listens and which no line may open: a policy that leaves its ports out is found by them.
+CANARIES = (("TCP", 1), ("TCP", 22), ("TCP", 80), ("TCP", 8080), ("UDP", 8001), ("UDP", 5432))
+ALWAYS = (("TCP", 53), ("UDP", 53), ("TCP", 443), ("TCP", 6443))
+PORTS_OF_POSTGRES_INSTANCES = {("postgresql", "TCP"): 5432, ("metrics", "TCP"): 9187, ("status", "TCP"): 8000}
+
+Port = tuple[str, int]  # protocol, number
+Edge = tuple[str, str, str, int]  # source, destination, protocol, port number
+
+
+class BadMatrix(ValueError):
+    """A line of edges.toml that cannot be read, with what is wrong about it."""
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """What edges.toml says for some components: edges between names, and who stands outside our namespaces."""
+
+    edges: frozenset[Edge]
+    outside: Mapping[str, Object]
+
+
+def _port(text: str, line: str) -> Port:
+    number, _, protocol = text.strip().partition("/")
+    protocol = (protocol or "tcp").upper()
+    if not number.isdigit() or not 0 < int(number) < 65536 or protocol not in {"TCP", "UDP"}:
+        raise BadMatrix(f"«{line}»: «{text.strip()}» is no port; write 8000 or 53/udp")
+    return protocol, int(number)
+
+
+def _names(text: str, groups: Mapping[str, Sequence[str]], line: str) -> Iterator[str]:
+    for name in (part.strip() for part in text.split(",")):
+        if not name:
+            raise BadMatrix(f"«{line}»: a name is missing; write «SOURCE, … -> DESTINATION, … : PORT, …»")
+        yield from groups.get(name, (name,))
+
+
+def edges_of(line: str, groups: Mapping[str, Sequence[str]]) -> Iterator[Edge]:
+    """The edges of one line of edges.toml.
+
+    Raises:
+        BadMatrix: it is not of the form that the head of the file describes.
+    """
+    way, colon, ports = line.rpartition(":")
+    source, arrow, destination = way.partition("->")
+    if not (colon and arrow):
+        raise BadMatrix(f"«{line}»: write «SOURCE, … -> DESTINATION, … : PORT, …»")
+    for one in _names(source, groups, line):
+        for other in _names(destination, groups, line):
+            for port in ports.split(","):
+                yield (one, other, *_port(port, line))
+
+
+def declared(file: Path, components: Iterable[str]) -> Matrix:
+    """What edges.toml declares for `[base]` and those of the components that have a section."""
+    document = tomllib.loads(file.read_text())
+    sections = document.get("component", {})
+    lines = [*document["base"]["edges"]]
+    for component in sorted(set(components) & set(sections)):
+        lines += sections[component]["edges"]
+    groups = document.get("groups", {})
+    return Matrix(frozenset(edge for line in lines for edge in edges_of(line, groups)), document["outside"])
+
+
+def components_of(overlay: Path) -> set[str]:
+    """The names of all components that an overlay includes, itself or through another overlay."""
+    found: set[str] = set()
+    kustomization = yaml.safe_load((overlay / "kustomization.yaml").read_text())
+    for entry in kustomization.get("components") or ():
+        folder = (overlay / entry).resolve()
+        found |= {folder.name} | components_of(folder)
+    for entry in kustomization.get("resources") or ():
+        folder = (overlay / entry).resolve()
+        if folder.is_dir():
+            found |= components_of(folder)
+    return found
+
+
+def places_of(overlay: Path) -> dict[str, str]:
+    """The places that an overlay names in its places.env."""
+    lines = (overlay / "places.env").read_text().splitlines()
+    return dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
+
+
+def _pod_template(document: Object) -> Object | None:
+    spec = document.get("spec") or {}
+    match document["kind"]:
+        case "Deployment" | "StatefulSet" | "DaemonSet" | "Job":
+            return dict(spec["template"])
+        case "CronJob":
+            return dict(spec["jobTemplate"]["spec"]["template"])
+    return None
+
+
+def _container_ports(pod: Object) -> Iterator[tuple[str, str, int]]:
+    for container in [*(pod.get("initContainers") or ()), *(pod.get("containers") or ())]:
+        for port in container.get("ports") or ():
+            yield port.get("name", ""), port.get("protocol", "TCP"), int(port["containerPort"])
+
+
+def workloads(documents: Iterable[Object]) -> list[Endpoint]:
+    """A pod of every workload of the manifests, with the labels and ports of its template.
+
+    A Cluster of CloudNativePG is a workload, too: its pods get the labels that it hands on and the operator's own.
+    """
+    found: list[Endpoint] = []
+    for document in documents:
+        ports: dict[tuple[str, str], int]
+        if document["kind"] == "Cluster" and document["apiVersion"].startswith("postgresql.cnpg.io/"):
+            name = document["metadata"]["name"]
+            labels = {
+                **((document["spec"].get("inheritedMetadata") or {}).get("labels") or {}),
+                "cnpg.io/cluster": name,
+                "cnpg.io/podRole": "instance",
+            }
+            ports = dict(PORTS_OF_POSTGRES_INSTANCES)
+        elif template := _pod_template(document):
+            labels = dict(template["metadata"]["labels"])
+            name = labels.get(NAME, document["metadata"]["name"])
+            ports = {(port, protocol): number for port, protocol, number in _container_ports(template["spec"])}
+        else:
+            continue
+        address = f"10.244.0.{len(found) + 10}"
+        found.append(Endpoint(name, address, document["metadata"]["namespace"], labels, ports))
+    return found
+
+
+def outsiders(matrix: Matrix, places: Mapping[str, str]) -> list[Endpoint]:
+    """Who stands outside, as [outside] of edges.toml says."""
+    found = []
+    for number, (name, what) in enumerate(matrix.outside.items(), 10):
+        if "address" in what:
+            found.append(Endpoint(name, what["address"]))
+        else:
+            namespace = places[what["namespace"]] if what["namespace"].isupper() else what["namespace"]
+            found.append(Endpoint(name, f"10.244.1.{number}", namespace, what.get("labels", {})))
+    return found
+
+
+def lookalikes(participants: Sequence[Endpoint]) -> list[Endpoint]:
+    """Pods that nothing is declared for and that a careless policy takes for others.
+
+    One without labels in each of our namespaces and beside kube-dns; and everybody's labels in a foreign namespace and
+    in that one of ours where they do not belong.
+    """
+    found = [
+        Endpoint(f"unlabelled pod in {namespace}", f"10.244.2.{number}", namespace)
+        for number, namespace in enumerate((*NAMESPACES, "kube-system"), 10)
+    ]
+    for original in participants:
+        if original.namespace is None or not original.labels:
+            continue
+        for namespace in {"default", *NAMESPACES} - {original.namespace}:
+            address = f"10.244.3.{len(found) + 10}"
+            name = f"pod in {namespace} labelled as {original.name}"
+            found.append(Endpoint(name, address, namespace, original.labels, original.ports))
+    return found
+
+
+def ports_to_try(participants: Iterable[Endpoint], edges: Iterable[Edge]) -> list[Port]:
+    """Every port that a container or a line declares, and the canaries."""
+    of_containers = {(protocol, number) for one in participants for (_, protocol), number in one.ports.items()}
+    of_edges = {(protocol, number) for _, _, protocol, number in edges}
+    return sorted(of_containers | of_edges | set(CANARIES) | set(ALWAYS))

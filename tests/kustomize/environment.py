@@ -1,0 +1,131 @@
+"""The environment of each container of a role, and what the role itself makes of it."""
+
+from __future__ import annotations
+
+import base64
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.kustomize.objects import Container, Objects, Pods, label, namespace
+from tests.kustomize.rules import environment_of, keys_of
+
+PROJECT = Path(__file__).resolve().parents[2]
+ROLES = ("gateway", "auth", "images", "console")
+# What the image of every role sets: see Dockerfile.
+OF_THE_IMAGE = {"STATIC_ROOT": "/seawall/static", "VERSION": "0.1.0", "COMMIT": "0000000"}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One container of a role: its environment as it will be, with the files of its Secrets."""
+
+    where: str
+    role: str
+    serves: bool
+    given: dict[str, str]
+    mounted: dict[str, str]  # path in the container → value, of all Secrets that it mounts
+
+
+def role_of(container: Container) -> str | None:
+    """The role whose image a container runs, None for an image of somebody else's."""
+    name = str(container.spec["image"]).partition("@")[0].rsplit("/", 1)[-1].partition(":")[0]
+    role = name.removeprefix("seawall-")
+    return role if name.startswith("seawall-") and role in ROLES else None
+
+
+def cases(objects: Objects, values: dict[tuple[str, str], dict[str, str]]) -> list[Case]:
+    """All containers of roles in a tree. `values` are the Secrets that exist beforehand."""
+    found = []
+    for pods in objects.pods():
+        servers = {role_of(each) for each in pods.containers() if each.serves and not _is_command(each)}
+        for container in pods.containers():
+            if (role := role_of(container)) is not None:
+                found.append(
+                    Case(
+                        where=f"{label(pods.owner)}: {container.path}",
+                        role=role,
+                        serves=role in servers,
+                        given=environment_of(objects, pods, container),
+                        mounted=_mounted(objects, pods, container, values),
+                    )
+                )
+    return found
+
+
+def _is_command(container: Container) -> bool:
+    return "manage.py" in [*container.spec.get("command", ()), *container.spec.get("args", ())]
+
+
+def _mounted(
+    objects: Objects, pods: Pods, container: Container, values: dict[tuple[str, str], dict[str, str]]
+) -> dict[str, str]:
+    volumes = {volume["name"]: volume for volume in pods.spec.get("volumes", ())}
+    files: dict[str, str] = {}
+    for mount in container.spec.get("volumeMounts", ()):
+        volume = volumes.get(mount["name"], {})
+        for source in (volume, *volume.get("projected", {}).get("sources", ())):
+            if secret := source.get("secret"):
+                name = secret.get("secretName", secret.get("name"))
+                for key in keys_of(objects, "Secret", namespace(pods.owner), name) or ():
+                    renamed = {item["key"]: item["path"] for item in secret.get("items", ())}
+                    if not renamed or key in renamed:
+                        file = f"{mount['mountPath']}/{renamed.get(key, key)}"
+                        files[file] = _value(objects, values, namespace(pods.owner), name, key)
+    return files
+
+
+def _value(objects: Objects, values: dict[tuple[str, str], dict[str, str]], where: str, name: str, key: str) -> str:
+    thing = objects.get("Secret", where, name)
+    if thing is not None:
+        return base64.b64decode(thing["data"][key]).decode()
+    return values[where, name][key]
+
+
+def ask(asked: list[Case], folder: Path) -> list[dict[str, Any]]:
+    """What each role reads, and what it says against the environment, with the Secrets' files under this folder."""
+    requests = []
+    for number, case in enumerate(asked):
+        root = folder / str(number)
+        given = OF_THE_IMAGE | case.given
+        for path, value in case.mounted.items():
+            file = root / path.lstrip("/")
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(value)
+        for name, value in given.items():
+            if value in case.mounted:
+                given[name] = str(root / value.lstrip("/"))
+        requests.append({"role": case.role, "serves": case.serves, "environment": given})
+    finished = subprocess.run(
+        [sys.executable, "-m", "tests.kustomize.reading"],
+        cwd=PROJECT,
+        input=json.dumps(requests),
+        capture_output=True,
+        text=True,
+        timeout=150,
+        check=False,
+    )
+    assert finished.returncode == 0, finished.stderr
+    answers: list[dict[str, Any]] = json.loads(finished.stdout)
+    return answers
+
+
+def faults(case: Case, answer: dict[str, Any]) -> list[str]:
+    """What is wrong with a container's environment: missing, superfluous, or a Secret that is not the role's."""
+    reads = set(answer["reads"])
+    found = []
+    if answer["fault"]:
+        found.append(f"{case.where}: {answer['fault']}")
+    for name, value in sorted(case.given.items()):
+        plain = name.removesuffix("_FILE") if name.removesuffix("_FILE") in reads else name
+        if plain not in reads:
+            found.append(f"{case.where}: {name}: the role {case.role} does not read it")
+        if name != plain and value.startswith("/run/secrets") and value not in case.mounted:
+            found.append(f"{case.where}: {name}: no Secret brings the file {value}")
+    for path in sorted(case.mounted):
+        if path not in case.given.values():
+            found.append(f"{case.where}: the file {path} of a Secret is for nobody in it")
+    return found

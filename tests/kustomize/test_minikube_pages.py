@@ -1,0 +1,54 @@
+"""The pages that say how minikube is started say the same, and what the manifests and the gateway need."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+
+import pytest
+import yaml
+
+from tests.kustomize import trees
+
+OVERLAY = trees.PROJECT / "kustomize" / "overlays" / "minikube"
+PAGES = ("README.md", "docs/kubernetes.md", "kustomize/overlays/minikube/README.md")
+BEGINNINGS = ("minikube start", "kubectl patch configmap", "minikube ssh", "make images", "kubectl apply -f")
+
+
+def command(page: str, beginning: str) -> str:
+    """The one command of a page that begins like this."""
+    lines = [line.strip() for line in (trees.PROJECT / page).read_text().splitlines()]
+    (found,) = {line for line in lines if line.startswith(beginning) and "REGISTRY" not in line}
+    return found
+
+
+@pytest.mark.parametrize("beginning", BEGINNINGS)
+def test_every_page_has_the_same_command(beginning: str) -> None:
+    assert len({command(page, beginning) for page in PAGES}) == 1
+
+
+def test_the_ingress_controller_takes_what_the_gateway_takes() -> None:
+    limit = re.search(r"^BODY_LIMIT = (.+)$", (trees.PROJECT / "config/settings/gateway.py").read_text(), re.MULTILINE)
+    size = re.search(r'"proxy-body-size":"(\d+)m"', command(PAGES[0], "kubectl patch configmap"))
+    assert limit
+    assert size
+    allowed = 1
+    for factor in limit[1].split(" * "):
+        allowed *= int(factor)
+    assert int(size[1]) * 1024 * 1024 == allowed
+
+
+def test_images_and_folder_are_those_of_the_overlay() -> None:
+    prefix = re.search(r"PREFIX=(\S+)", command(PAGES[0], "make images"))
+    assert prefix
+    images = yaml.safe_load((OVERLAY / "kustomization.yaml").read_text())["images"]
+    ours = [image for image in images if image["name"].startswith("seawall-")]
+    assert len(ours) == 4
+    assert all(image["newName"] == prefix[1] + image["name"].removeprefix("seawall-") for image in ours)
+    volume = yaml.safe_load((OVERLAY / "persistentvolume-postgres.yaml").read_text())
+    assert command(PAGES[0], "minikube ssh").endswith(f" {volume['spec']['local']['path']}")
+
+
+def test_the_machine_is_the_one_that_capacity_is_judged_by() -> None:
+    made_by = tomllib.loads((trees.PROJECT / "kustomize" / "capacity.toml").read_text())["machine"]["made_by"]
+    assert command(PAGES[0], "minikube start").startswith(made_by)

@@ -1,0 +1,300 @@
+"""Each house rule sees what breaks it, and names the object and the place."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import pytest
+
+from tests.kustomize.objects import Object, Objects
+from tests.kustomize.rules import RULES, inspect
+
+Break = Callable[[Objects], object]
+
+
+def _deployment(objects: Objects, name: str) -> Object:
+    thing = objects.get("Deployment", "frontend-service" if name == "gateway" else "app-services", name)
+    assert thing
+    return thing
+
+
+def _spec(objects: Objects, name: str) -> Object:
+    spec: Object = _deployment(objects, name)["spec"]["template"]["spec"]
+    return spec
+
+
+def _container(objects: Objects, name: str) -> Object:
+    container: Object = _spec(objects, name)["containers"][0]
+    return container
+
+
+def _of(objects: Objects, kind: str, name: str) -> Object:
+    return next(thing for thing in objects.of(kind) if thing["metadata"]["name"] == name)
+
+
+def _cron(objects: Objects, name: str) -> Object:
+    return _of(objects, "CronJob", name)["spec"]
+
+
+def _cron_pod(objects: Objects, name: str) -> Object:
+    spec: Object = _cron(objects, name)["jobTemplate"]["spec"]["template"]["spec"]
+    return spec
+
+
+def _volume(objects: Objects, name: str, volume: str) -> Object:
+    return next(each for each in _spec(objects, name)["volumes"] if each["name"] == volume)
+
+
+def _route(objects: Objects, service: str, port: object) -> None:
+    backend = {"service": {"name": service, "port": {"number": port}}}
+    objects.all.append(
+        {
+            "kind": "Ingress",
+            "metadata": {"name": "broken", "namespace": "frontend-service"},
+            "spec": {"rules": [{"host": "a", "http": {"paths": [{"path": "/", "backend": backend}]}}]},
+        }
+    )
+
+
+# rule, what breaks it, and what the message says.
+CASES: list[tuple[str, Break, str]] = [
+    (
+        "pods_are_restricted",
+        lambda o: _spec(o, "auth")["securityContext"].update(runAsUser=0),
+        "Deployment app-services/auth: spec.template.spec.containers[auth].securityContext.runAsUser",
+    ),
+    (
+        "pods_are_restricted",
+        lambda o: _cron_pod(o, "backup")["containers"][0]["securityContext"].pop("readOnlyRootFilesystem"),
+        "CronJob app-services/backup: spec.jobTemplate.spec.template.spec.containers[backup].securityContext.readOnly",
+    ),
+    (
+        "pods_are_restricted",
+        lambda o: _spec(o, "images")["initContainers"][0]["securityContext"].update(capabilities={"drop": ["CHOWN"]}),
+        "Deployment app-services/images: spec.template.spec.initContainers[migrate].securityContext.capabilities.drop",
+    ),
+    (
+        "pods_are_restricted",
+        lambda o: _spec(o, "gateway")["securityContext"].pop("seccompProfile"),
+        "containers[gateway].securityContext.seccompProfile.type",
+    ),
+    (
+        "pods_are_restricted",
+        lambda o: _spec(o, "gateway")["volumes"].append({"name": "host", "hostPath": {"path": "/"}}),
+        "Deployment frontend-service/gateway: spec.template.spec.volumes[host]: hostPath",
+    ),
+    (
+        "pods_have_no_token_and_no_links",
+        lambda o: _spec(o, "auth").pop("automountServiceAccountToken"),
+        "Deployment app-services/auth: spec.template.spec.automountServiceAccountToken",
+    ),
+    (
+        "pods_have_no_token_and_no_links",
+        lambda o: _cron_pod(o, "backup").update(serviceAccountName="nobody"),
+        "CronJob app-services/backup: spec.jobTemplate.spec.template.spec.serviceAccountName: there is no",
+    ),
+    (
+        "pods_have_no_token_and_no_links",
+        lambda o: _spec(o, "files").update(enableServiceLinks=True),
+        "Deployment app-services/files: spec.template.spec.enableServiceLinks",
+    ),
+    (
+        "everything_that_serves_is_probed",
+        lambda o: _container(o, "auth").pop("startupProbe"),
+        "Deployment app-services/auth: spec.template.spec.containers[auth].startupProbe: it is missing",
+    ),
+    (
+        "everything_that_serves_is_probed",
+        lambda o: _container(o, "auth")["livenessProbe"]["httpGet"].update(path="/readyz"),
+        "containers[auth].livenessProbe.httpGet.path: it must never be /readyz",
+    ),
+    (
+        "everything_that_serves_is_probed",
+        lambda o: _container(o, "gateway")["readinessProbe"]["httpGet"].update(port="http"),
+        "containers[gateway].readinessProbe.httpGet.port: it must be the management port",
+    ),
+    (
+        "everything_that_serves_is_probed",
+        lambda o: _container(o, "files")["livenessProbe"].update(periodSeconds=1),
+        "containers[nginx].livenessProbe: it kills after 3 s",
+    ),
+    (
+        "containers_have_requests_and_limits",
+        lambda o: _spec(o, "auth")["initContainers"][0]["resources"].pop("limits"),
+        "Deployment app-services/auth: spec.template.spec.initContainers[migrate].resources.limits.memory",
+    ),
+    (
+        "containers_have_requests_and_limits",
+        lambda o: _container(o, "images")["resources"]["requests"].update(memory="8Gi"),
+        "containers[images].resources.limits.memory: it is below the request",
+    ),
+    (
+        "temporary_volumes_have_a_limit",
+        lambda o: _volume(o, "gateway", "tmp").update(emptyDir={}),
+        "Deployment frontend-service/gateway: spec.template.spec.volumes[tmp].emptyDir.sizeLimit",
+    ),
+    (
+        "disruption_budgets_protect_and_let_drain",
+        lambda o: _of(o, "PodDisruptionBudget", "auth").update(
+            spec={"minAvailable": 2, "selector": _of(o, "PodDisruptionBudget", "auth")["spec"]["selector"]}
+        ),
+        "PodDisruptionBudget app-services/auth: spec.minAvailable: with 2 replicas it never lets",
+    ),
+    (
+        "disruption_budgets_protect_and_let_drain",
+        lambda o: _of(o, "PodDisruptionBudget", "gateway")["spec"].update(selector={"matchLabels": {"a": "b"}}),
+        "PodDisruptionBudget frontend-service/gateway: spec.selector: it selects no pod",
+    ),
+    (
+        "disruption_budgets_protect_and_let_drain",
+        lambda o: _of(o, "PodDisruptionBudget", "files")["spec"].update(maxUnavailable="100%"),
+        "PodDisruptionBudget app-services/files: spec.maxUnavailable: with 2 replicas it may take all",
+    ),
+    (
+        "disruption_budgets_protect_and_let_drain",
+        lambda o: o.all.remove(_of(o, "PodDisruptionBudget", "images")),
+        "Deployment app-services/images: spec.template: 0 PodDisruptionBudgets",
+    ),
+    (
+        "autoscalers_own_their_target",
+        lambda o: _deployment(o, "files")["spec"].update(replicas=3),
+        "Deployment app-services/files: spec.replicas",
+    ),
+    (
+        "autoscalers_own_their_target",
+        lambda o: _of(o, "HorizontalPodAutoscaler", "auth")["spec"]["scaleTargetRef"].update(name="author"),
+        "HorizontalPodAutoscaler app-services/auth: spec.scaleTargetRef: there is no Deployment author",
+    ),
+    (
+        "autoscalers_own_their_target",
+        lambda o: _of(o, "HorizontalPodAutoscaler", "auth")["spec"].update(maxReplicas=7),
+        "HorizontalPodAutoscaler app-services/auth: spec.maxReplicas: config/connections.toml allows 6",
+    ),
+    (
+        "rollouts_keep_serving_and_end",
+        lambda o: _deployment(o, "auth")["spec"]["strategy"]["rollingUpdate"].update(maxUnavailable=1),
+        "Deployment app-services/auth: spec.strategy.rollingUpdate.maxUnavailable",
+    ),
+    (
+        "rollouts_keep_serving_and_end",
+        lambda o: _spec(o, "gateway").update(terminationGracePeriodSeconds=20),
+        "Deployment frontend-service/gateway: spec.template.spec.terminationGracePeriodSeconds: it is 20",
+    ),
+    (
+        "services_meet_their_pods",
+        lambda o: _of(o, "Service", "images")["spec"]["ports"][0].update(targetPort="web"),
+        "Service app-services/images: spec.ports[http]: no container has a port 'web'",
+    ),
+    (
+        "services_meet_their_pods",
+        lambda o: _of(o, "Service", "auth")["spec"]["selector"].update({"app.kubernetes.io/name": "gateway"}),
+        "Service app-services/auth: spec.selector: it selects the pods of 0 workloads",
+    ),
+    (
+        "selectors_are_the_pods_own",
+        lambda o: _deployment(o, "auth")["spec"]["selector"]["matchLabels"].update({"app.kubernetes.io/name": "a"}),
+        "Deployment app-services/auth: spec.selector.matchLabels: its own pods lack them",
+    ),
+    (
+        "everything_is_labelled",
+        lambda o: _of(o, "Service", "auth")["metadata"]["labels"].pop("app.kubernetes.io/part-of"),
+        "Service app-services/auth: metadata.labels[app.kubernetes.io/part-of]",
+    ),
+    (
+        "namespaces_are_restricted",
+        lambda o: _of(o, "Namespace", "app-services")["metadata"]["labels"].update(
+            {"pod-security.kubernetes.io/enforce": "baseline"}
+        ),
+        "Namespace app-services: metadata.labels[pod-security.kubernetes.io/enforce]",
+    ),
+    (
+        "routes_lead_to_services",
+        lambda o: _route(o, "portal", 80),
+        "Ingress frontend-service/broken: spec.rules[a]./: the",
+    ),
+    ("routes_lead_to_services", lambda o: _route(o, "gateway", 80), "Service frontend-service/gateway has no port 80"),
+    (
+        "routes_lead_to_services",
+        lambda o: _route(o, "gateway", 9000),
+        "port 9000 of Service frontend-service/gateway is a management port",
+    ),
+    (
+        "references_exist",
+        lambda o: _container(o, "auth")["envFrom"][0]["configMapRef"].update(name="auth"),
+        "Deployment app-services/auth: spec.template.spec.containers[auth].envFrom: there is no ConfigMap auth",
+    ),
+    (
+        "references_exist",
+        lambda o: _volume(o, "auth", "secrets")["secret"].update(secretName="authentication"),
+        "Deployment app-services/auth: spec.template.spec.volumes[secrets]: there is no Secret authentication",
+    ),
+    (
+        "references_exist",
+        lambda o: _volume(o, "auth", "secrets")["secret"].update(items=[{"key": "SECRET", "path": "SECRET"}]),
+        "volumes[secrets]: Secret auth",
+    ),
+    (
+        "references_exist",
+        lambda o: _volume(o, "images", "images")["persistentVolumeClaim"].update(claimName="pictures"),
+        "Deployment app-services/images: spec.template.spec.volumes[images]: there is no PersistentVolumeClaim pi",
+    ),
+    (
+        "secrets_are_read_as_files",
+        lambda o: _container(o, "auth")["envFrom"].append({"secretRef": {"name": "auth"}}),
+        "Deployment app-services/auth: spec.template.spec.containers[auth].envFrom: a Secret must be",
+    ),
+    (
+        "secrets_are_read_as_files",
+        lambda o: _volume(o, "auth", "secrets")["secret"].pop("defaultMode"),
+        "volumes[secrets].secret.defaultMode: it is 644",
+    ),
+    ("images_are_pinned", lambda o: _container(o, "auth").update(image="a/auth"), "auth].image: a/auth has no tag"),
+    (
+        "images_are_pinned",
+        lambda o: _container(o, "auth").update(image="a/auth:latest"),
+        "latest of a/auth:latest is no",
+    ),
+    (
+        "images_are_pinned",
+        lambda o: _container(o, "auth").update(image="a/auth:1"),
+        "1 of a/auth:1 is no whole version",
+    ),
+    (
+        "images_are_pinned",
+        lambda o: _container(o, "auth").update(image=f"a/auth:latest@sha256:{'0' * 64}"),
+        "is what is newest, not one version",
+    ),
+    ("images_are_pinned", lambda o: _container(o, "auth").update(image="a:5/b/auth"), "a:5/b/auth has no tag"),
+    (
+        "generated_names_have_a_hash",
+        lambda o: (
+            _container(o, "auth")["envFrom"][0]["configMapRef"].update(name="plain"),
+            o.all.append({"kind": "ConfigMap", "metadata": {"name": "plain", "namespace": "app-services"}}),
+        ),
+        "ConfigMap app-services/plain: metadata.name: it has no hash",
+    ),
+    (
+        "jobs_end_and_are_cleared_away",
+        lambda o: _cron(o, "backup").update(concurrencyPolicy="Allow"),
+        "CronJob app-services/backup: spec.concurrencyPolicy",
+    ),
+    (
+        "no_object_is_there_twice",
+        lambda o: o.all.append(_of(o, "Service", "auth")),
+        "Service app-services/auth: metadata.name: it is there twice",
+    ),
+]
+
+
+def test_every_rule_has_a_case() -> None:
+    assert {name for name, _, _ in CASES} == set(RULES)
+
+
+@pytest.mark.parametrize(("rule", "broken", "says"), CASES, ids=[f"{each[0]}-{n}" for n, each in enumerate(CASES)])
+def test_a_rule_names_what_breaks_it(built: Callable[[str], Objects], rule: str, broken: Break, says: str) -> None:
+    before = set(inspect(rule, built("minikube")).faults)
+    objects = Objects("broken", copy.deepcopy(built("minikube").all))
+    broken(objects)
+    new = [fault for fault in inspect(rule, objects).faults if fault not in before]
+    assert any(says in fault for fault in new), f"{says!r} is not in {new}"
