@@ -1,0 +1,145 @@
+"""Pods, nodes and releases come and go while people use the system, and not one of their requests fails.
+
+The first three scenarios share one load with the last one, which goes on until there were SEAWALL_CLUSTER_REQUESTS.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.cluster.front import Front
+from tests.cluster.kubectl import PART_OF, Kubectl, until
+from tests.cluster.load import Load
+from tests.cluster.system import NAMESPACES, REPLICATED, System
+
+REQUESTS = int(os.environ.get("SEAWALL_CLUSTER_REQUESTS", "100000"))
+RATE = float(os.environ.get("SEAWALL_CLUSTER_RATE", "300"))  # a second, asked for
+PEOPLE = 10  # so many requests at the same time: fewer than the gateway's bulkheads of two pods admit
+SECONDS = 3000.0  # for all requests
+ROLLED = (*REPLICATED, "console")
+
+
+@pytest.fixture(scope="module")
+def load(kubectl: Kubectl, declared: System) -> Iterator[Load]:
+    """People who use the system all the while."""
+    declared.bring_up()
+    with Load(Front.of_environment(kubectl), RATE, PEOPLE).running() as load:
+        yield load
+
+
+def nothing_failed(load: Load) -> None:
+    """A hundred more requests are answered, and no request has failed since this was asked last."""
+    seen = load.total
+    until(lambda: load.total >= seen + 100, "a hundred more requests", 60)
+    assert load.new_failures() == [], load.summary()
+
+
+def test_a_pod_of_each_role_is_deleted_at_once(load: Load, kubectl: Kubectl, declared: System) -> None:
+    doomed = {role: declared.ready_pods(role)[0]["metadata"]["name"] for role in REPLICATED}
+
+    for role, pod in doomed.items():
+        kubectl.run("-n", NAMESPACES[role], "delete", "pod", pod, "--wait=false")
+    for role, pod in doomed.items():
+        kubectl.wait(f"pod/{pod}", "delete", NAMESPACES[role])
+    declared.wait_ready()
+
+    nothing_failed(load)
+
+
+def test_the_node_without_postgresql_is_drained(load: Load, kubectl: Kubectl, declared: System) -> None:
+    (database,) = declared.nodes_of("postgres")
+    nodes = [node["metadata"]["name"] for node in kubectl.json("get", "nodes")["items"]]
+    drained = next((node for node in nodes if node != database and node in declared.nodes_of("gateway")), None)
+    assert drained is not None, f"no pod of gateway is beside PostgreSQL's node {database}: this needs two nodes"
+
+    try:
+        # Only the system's own pods: what a controller of the cluster is to do when it is evicted is not ours to show.
+        words = ("--ignore-daemonsets", "--delete-emptydir-data", f"--pod-selector={PART_OF}", "--timeout=300s")
+        kubectl.run("drain", drained, *words)
+        left = {role for role in (*REPLICATED, "console") if drained in declared.nodes_of(role)}
+        declared.wait_ready()
+    finally:
+        kubectl.run("uncordon", drained)
+
+    assert left == set()
+    nothing_failed(load)
+    for role in REPLICATED:
+        declared.spread(role)
+    nothing_failed(load)
+
+
+@pytest.mark.parametrize("role", ROLLED)
+def test_every_pod_of_a_role_is_replaced_by_a_rollout(load: Load, declared: System, role: str) -> None:
+    before = {pod["metadata"]["uid"] for pod in declared.ready_pods(role)}
+
+    declared.restart(role)
+
+    after = {pod["metadata"]["uid"] for pod in declared.ready_pods(role)}
+    assert not before & after
+    nothing_failed(load)
+
+
+def test_a_release_whose_image_is_not_there_stops_and_harms_nobody(
+    load: Load, kubectl: Kubectl, declared: System
+) -> None:
+    bad, deadlines = copy.deepcopy(declared.rendered()), {}
+    for one in bad:
+        if one["kind"] == "Deployment" and one["metadata"]["name"] in REPLICATED:
+            for container in one["spec"]["template"]["spec"]["containers"]:
+                container["image"] = container["image"].rpartition(":")[0] + ":is-not-there"
+            deadlines[one["metadata"]["name"]] = one["spec"]["progressDeadlineSeconds"]
+            # As long as the slowest start takes, and no longer than a test should.
+            one["spec"]["progressDeadlineSeconds"] = 60
+    before = {role: {pod["metadata"]["uid"] for pod in declared.ready_pods(role)} for role in REPLICATED}
+
+    try:
+        declared.apply_objects(bad)
+        for role in REPLICATED:
+            until(lambda role=role: stuck(kubectl, role), f"the rollout of {role} is told to be stuck", 180)
+        for role in REPLICATED:
+            assert before[role] <= {pod["metadata"]["uid"] for pod in declared.ready_pods(role)}, f"{role}: old pods"
+        told = declared.explain()
+    finally:
+        declared.apply()
+    declared.wait_ready()
+
+    assert set(deadlines) == set(REPLICATED)
+    assert "is-not-there" in told
+    nothing_failed(load)
+
+
+def stuck(kubectl: Kubectl, role: str) -> bool:
+    """Whether a Deployment says that its rollout has passed its deadline."""
+    deployment = kubectl.get("deployment", role, NAMESPACES[role])
+    assert deployment
+    return any(
+        one["type"] == "Progressing" and one["reason"] == "ProgressDeadlineExceeded"
+        for one in deployment["status"]["conditions"]
+    )
+
+
+def test_none_of_all_the_requests_failed(
+    load: Load, declared: System, record_testsuite_property: Callable[[str, object], None]
+) -> None:
+    rollouts = 0
+    roles = iter(REPLICATED * 100)
+
+    def enough() -> bool:
+        nonlocal rollouts
+        if load.total < REQUESTS:
+            declared.restart(next(roles))
+            rollouts += 1
+        return load.total >= REQUESTS
+
+    until(enough, f"{REQUESTS} requests", SECONDS)
+
+    figure = f"{load.summary()}; {rollouts} more rollouts; {dict(load.answered.most_common())}"
+    record_testsuite_property("figure", figure)
+    print(f"\n{figure}")
+    assert load.failures == [], load.failures[:10]
+    assert load.total >= REQUESTS
+    assert load.lost() == []

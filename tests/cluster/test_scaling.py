@@ -1,0 +1,98 @@
+"""`files` follows its load: 2, 10, 18 pods, and back."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from tests.cluster.front import IMAGES, Front
+from tests.cluster.kubectl import Kubectl, until
+from tests.cluster.load import Load, Somebody
+from tests.cluster.system import NAMESPACES, System
+
+READERS = 2
+RATE = 450.0  # reads a second of each reader at most
+SECONDS = 600.0
+NAMESPACE = NAMESPACES["files"]
+
+
+@pytest.fixture
+def path(front: Front) -> str:
+    """The path of a stored image."""
+    load = Load(front, 1)
+    somebody = Somebody(load, 0)
+    somebody.arrive()
+    somebody.leave()
+    assert load.failures == []
+    return next(iter(somebody.images.values()))
+
+
+@contextlib.contextmanager
+def reading(front: Front, path: str) -> Iterator[Any]:
+    """Reads an image again and again, in processes of their own; gives the counters of answers and of failures."""
+    context = multiprocessing.get_context("fork")
+    answered, failed, over = context.Value("q", 0), context.Value("q", 0), context.Event()
+    readers = [context.Process(target=_read, args=(front, path, answered, failed, over)) for _ in range(READERS)]
+    for reader in readers:
+        reader.start()
+    try:
+        yield answered, failed
+    finally:
+        over.set()
+        for reader in readers:
+            reader.join(30)
+
+
+def _read(front: Front, path: str, answered: Any, failed: Any, over: Any) -> None:
+    lines = [front.line(IMAGES) for _ in range(8)]
+    due = time.monotonic()
+    while not over.is_set():
+        for line in lines:
+            line.request("GET", path)
+        for line in lines:
+            answer = line.getresponse()
+            answer.read()
+            counter = answered if answer.status == 200 else failed
+            with counter.get_lock():
+                counter.value += 1
+        due = max(due + len(lines) / RATE, time.monotonic() - 1)
+        over.wait(max(0.0, due - time.monotonic()))
+
+
+def replicas(kubectl: Kubectl) -> int:
+    """How many pods the autoscaler wants."""
+    deployment = kubectl.get("deployment", "files", NAMESPACE)
+    assert deployment
+    return int(deployment["spec"]["replicas"])
+
+
+def test_files_walk_from_two_to_eighteen_and_back(
+    kubectl: Kubectl, system: System, front: Front, path: str, record_testsuite_property: Callable[[str, object], None]
+) -> None:
+    until(lambda: replicas(kubectl) == 2, "two pods before the load", SECONDS)
+    started = time.monotonic()
+    walk = [(0, 2)]
+
+    def at(wanted: int) -> bool:
+        now = replicas(kubectl)
+        if now != walk[-1][1]:
+            walk.append((round(time.monotonic() - started), now))
+        return now == wanted
+
+    with reading(front, path) as (answered, failed):
+        until(lambda: at(18), lambda: f"18 pods; so far {walk}", SECONDS)
+        until(lambda: len(system.ready_pods("files")) == 18, lambda: f"18 Ready pods; {system.explain()}", SECONDS)
+        ready_after = round(time.monotonic() - started)
+        reads, seconds = answered.value, time.monotonic() - started
+    until(lambda: at(2), lambda: f"two pods again; so far {walk}", SECONDS)
+
+    figure = f"files walked {walk} (seconds, pods), 18 Ready after {ready_after} s; {reads / seconds:.0f} reads/s"
+    record_testsuite_property("figure", figure)
+    print(f"\n{figure}")
+    assert failed.value == 0
+    assert [pods for _, pods in walk] == [2, 10, 18, 10, 2]
