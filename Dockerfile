@@ -133,6 +133,7 @@ COPY config/settings/__init__.py config/settings/_backup_store.py config/setting
     config/settings/_postgres.py config/settings/_token_times.py config/settings/base.py config/settings/console.py \
     config/settings/
 COPY config/urls/__init__.py config/urls/console.py config/urls/
+COPY config/patient_postgresql config/patient_postgresql
 COPY config/postgresql config/postgresql
 COPY internal internal
 COPY auth auth

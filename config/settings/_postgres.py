@@ -54,7 +54,7 @@ def direct(connection: dict[str, str] | None, *, application: str, patience: int
     `patience` is for how many seconds a program that finds nobody at the address tries again.
     """
     return {
-        "ENGINE": "config.postgresql.patient",
+        "ENGINE": "config.patient_postgresql",
         **(connection or {}),
         "CONN_HEALTH_CHECKS": True,
         "OPTIONS": {
