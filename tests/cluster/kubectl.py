@@ -124,7 +124,7 @@ class Kubectl:
             yield int(found[1])
         finally:
             process.terminate()
-            process.wait(10)
+            process.communicate(timeout=10)  # which closes the pipe, too
 
 
 def ready(pod: Mapping[str, Any]) -> bool:

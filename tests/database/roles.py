@@ -23,6 +23,7 @@ from tests.support import free_port_base
 HOST = "127.0.0.1"
 START_SECONDS = 60.0
 LIMIT = 3.0  # seconds in which a call through the gateway answers, whatever is the matter
+UPLOAD_LIMIT = 15.0  # the same for an upload
 RECOVERY = 5.0  # seconds in which everything works again, once the database does
 WORKERS, THREADS = 2, 8  # gunicorn's defaults here
 
