@@ -87,7 +87,7 @@ SYSTEM_LANE = (
 DATABASE_LANE = (
     CHECKS,
     Suite("auth", settings="auth", database=True),
-    Suite("images", settings="images", database=True),
+    Suite("images", settings="images", database=True, workers=2),
     Suite("fuzz_images", settings="images", database=True),
     Suite("console", settings="console", database=True),
 )

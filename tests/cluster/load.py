@@ -12,7 +12,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -69,6 +69,7 @@ class Load:
     _told: int = 0
     _over: threading.Event = field(default_factory=threading.Event)
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    _loops: list[Future[None]] = field(default_factory=list)
 
     @contextlib.contextmanager
     def running(self) -> Iterator[Load]:
@@ -79,12 +80,16 @@ class Load:
         assert self.failures == [], self.failures[:3]
         self.answered.clear()
         with ThreadPoolExecutor(self.people) as threads:
-            loops = [threads.submit(self._repeat, somebody) for somebody in self.crowd]
+            self._loops = [threads.submit(self._repeat, somebody) for somebody in self.crowd]
             try:
                 yield self
             finally:
-                self._over.set()
-        for loop in loops:
+                self.stop()
+
+    def stop(self) -> None:
+        """Everybody ends what they are doing, and goes."""
+        self._over.set()
+        for loop in self._loops:
             loop.result()
         for somebody in self.crowd:
             somebody.leave()
@@ -109,7 +114,8 @@ class Load:
         )
 
     def lost(self) -> list[str]:
-        """What was acknowledged and is not there: images of people, and accounts."""
+        """What was acknowledged and is not there: images of people, and accounts. It stops them first."""
+        self.stop()
         faults = [fault for somebody in self.crowd for fault in somebody.missing()]
         for somebody in self.crowd:
             somebody.leave()

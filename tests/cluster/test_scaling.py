@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import multiprocessing
 import time
 from collections.abc import Callable, Iterator
@@ -16,7 +17,7 @@ from tests.cluster.load import Load, Somebody
 from tests.cluster.system import NAMESPACES, System
 
 READERS = 2
-RATE = 450.0  # reads a second of each reader at most
+RATE = 1000.0  # reads a second of each reader at most
 SECONDS = 600.0
 NAMESPACE = NAMESPACES["files"]
 
@@ -64,6 +65,14 @@ def _read(front: Front, path: str, answered: Any, failed: Any, over: Any) -> Non
         over.wait(max(0.0, due - time.monotonic()))
 
 
+def sampled(kubectl: Kubectl) -> dict[str, str]:
+    """When the metrics API has looked at each pod last."""
+    selector = "labelSelector=app.kubernetes.io/name=files"
+    path = f"/apis/metrics.k8s.io/v1beta1/namespaces/{NAMESPACE}/pods?{selector}"
+    found = json.loads(kubectl.run("get", "--raw", path).stdout)
+    return {one["metadata"]["name"]: one["timestamp"] for one in found["items"]}
+
+
 def replicas(kubectl: Kubectl) -> int:
     """How many pods the autoscaler wants."""
     deployment = kubectl.get("deployment", "files", NAMESPACE)
@@ -75,6 +84,9 @@ def test_files_walk_from_two_to_eighteen_and_back(
     kubectl: Kubectl, system: System, front: Front, path: str, record_testsuite_property: Callable[[str, object], None]
 ) -> None:
     until(lambda: replicas(kubectl) == 2, "two pods before the load", SECONDS)
+    # The surge begins just after a sample, so that the next one shows it and not mostly the quiet before it.
+    before = sampled(kubectl)
+    until(lambda: before and set(sampled(kubectl).items()).isdisjoint(before.items()), "a sample of each pod", 60)
     started = time.monotonic()
     walk = [(0, 2)]
 
