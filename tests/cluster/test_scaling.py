@@ -19,6 +19,7 @@ from tests.cluster.system import NAMESPACES, System
 READERS = 2
 RATE = 1000.0  # reads a second of each reader at most
 SECONDS = 600.0
+PERIOD = 60.0  # seconds of the step's policy: pods that went in the last one may come back beside the eight
 NAMESPACE = NAMESPACES["files"]
 
 
@@ -80,10 +81,26 @@ def replicas(kubectl: Kubectl) -> int:
     return int(deployment["spec"]["replicas"])
 
 
+class Steady:
+    """Whether a condition has held for so many seconds without a break, as far as it was asked."""
+
+    def __init__(self, condition: Callable[[], bool], seconds: float) -> None:
+        self._condition = condition
+        self._seconds = seconds
+        self._since: float | None = None
+
+    def __call__(self) -> bool:
+        if not self._condition():
+            self._since = None
+            return False
+        self._since = self._since or time.monotonic()
+        return time.monotonic() - self._since >= self._seconds
+
+
 def test_files_walk_from_two_to_eighteen_and_back(
     kubectl: Kubectl, system: System, front: Front, path: str, record_testsuite_property: Callable[[str, object], None]
 ) -> None:
-    until(lambda: replicas(kubectl) == 2, "two pods before the load", SECONDS)
+    until(Steady(lambda: replicas(kubectl) == 2, PERIOD + 5), "two pods for a while before the load", SECONDS)
     # The surge begins just after a sample, so that the next one shows it and not mostly the quiet before it.
     before = sampled(kubectl)
     until(lambda: before and set(sampled(kubectl).items()).isdisjoint(before.items()), "a sample of each pod", 60)
