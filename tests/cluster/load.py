@@ -157,6 +157,8 @@ class Somebody:
         self._cookies: dict[str, str] = {}
         self._picture = picture(64, 64)
         self.images: dict[str, str] = {}  # what is known to be there: paths by id
+        self.registered: dict[str, str] = {}  # the accounts made for others: passwords by email
+        self._names = {"Anna"}  # what the account's name may be: the last that was acknowledged, or a later one
         self._sizes: dict[str, int] = {}
         # What they do, and how often compared with the others.
         self._doings: list[tuple[Callable[[], None], float]] = [
@@ -197,19 +199,27 @@ class Somebody:
         self._random.choices(doings, weights)[0]()
 
     def missing(self) -> list[str]:
-        """Which of the acknowledged images are not listed or cannot be read, and whether the account is gone."""
+        """Which of the acknowledged images are not listed or cannot be read, and which accounts are lost or changed."""
+        accounts = self.registered.items()
+        faults = [f"{email} cannot sign in" for email, password in accounts if not self._grant(email, password)]
+        self._access_token = ""
         self._sign_in()
+        if not self._access_token:
+            return [*faults, f"{self._email} cannot sign in"]
+        profile = self._call("profile", "GET", "/profile", 200)
+        if not profile or profile["name"] not in self._names:
+            faults.append(f"{self._email} has the name of {profile} and not one of {self._names}")
         listed: dict[str, str] = {}
         cursor = ""
         while True:
             page = self._call("image list", "GET", f"/images?limit=100{cursor}", 200)
             if page is None:
-                return [f"{self._email}: no list of images"]
+                return [*faults, f"{self._email}: no list of images"]
             listed |= {item["id"]: item["url"] for item in page["items"]}
             if not page["next_cursor"]:
                 break
             cursor = f"&{urlencode({'cursor': page['next_cursor']})}"
-        faults = [f"image {name} is not listed" for name in self.images if name not in listed]
+        faults += [f"image {name} is not listed" for name in self.images if name not in listed]
         for name in self.images:
             if self._ask("image", IMAGES, "GET", self.images[name], 200) is None:
                 faults.append(f"image {name} cannot be read")
@@ -237,14 +247,19 @@ class Somebody:
         self._call("sessions", "GET", "/sessions", 200)
 
     def _change_name(self) -> None:
-        self._call("PATCH profile", "PATCH", "/profile", 200, {"name": f"Anna {self._random.randrange(10**6)}"})
+        name = f"Anna {self._random.randrange(10**6)}"
+        self._names.add(name)
+        if self._call("PATCH profile", "PATCH", "/profile", 200, {"name": name}):
+            self._names = {name}
 
     def _refresh(self) -> None:
         self._keep_tokens(self._call("refresh", "POST", "/refresh", 200, {"refresh_token": self._refresh_token}, False))
 
     def _sign_in(self) -> None:
-        credentials = {"email": self._email, "password": self._password}
-        self._keep_tokens(self._call("login", "POST", "/login", 200, credentials, False))
+        self._keep_tokens(self._grant(self._email, self._password))
+
+    def _grant(self, email: str, password: str) -> Any:
+        return self._call("login", "POST", "/login", 200, {"email": email, "password": password}, False)
 
     def _upload(self) -> None:
         boundary = secrets.token_hex(12)
@@ -263,10 +278,13 @@ class Somebody:
             self._call("delete", "DELETE", f"/images/{name}", 204)
 
     def _register_somebody(self) -> None:
-        self._register(f"anna-{secrets.token_hex(8)}@example.org", f"lantern {secrets.token_hex(6)} harbour")
+        email, password = f"anna-{secrets.token_hex(8)}@example.org", f"lantern {secrets.token_hex(6)} harbour"
+        if self._register(email, password):
+            self.registered[email] = password
 
-    def _register(self, email: str, password: str) -> None:
-        self._call("register", "POST", "/register", 201, {"name": "Anna", "email": email, "password": password}, False)
+    def _register(self, email: str, password: str) -> Any:
+        account = {"name": "Anna", "email": email, "password": password}
+        return self._call("register", "POST", "/register", 201, account, False)
 
     def _keep_tokens(self, grant: Any) -> None:
         if grant:
