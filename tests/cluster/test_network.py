@@ -159,12 +159,11 @@ class Field:
         self.real: list[tuple[str, str, str, int]] = []
 
     def _others(self, workloads: list[Endpoint]) -> list[Endpoint]:
-        """Who stands outside and has a namespace here, and those whom a careless policy takes for somebody else."""
-        present = {one["metadata"]["name"] for one in self.kubectl.json("get", "namespaces")["items"]}
+        """Who stands outside in a namespace, and those whom a careless policy takes for somebody else."""
         outside = [
             one
             for one in edges.outsiders(self.matrix, edges.places_of(OVERLAY))
-            if one.namespace in present and one.name != "stranger"
+            if one.namespace is not None and one.name != "stranger"
         ]
         gateway = next(one for one in workloads if one.name == "gateway")
         return [
@@ -239,12 +238,12 @@ class Field:
     def start(self) -> None:
         """Makes the probes and waits until each of them listens."""
         self.stop()
-        namespace = {
-            "apiVersion": "v1",
-            "kind": "Namespace",
-            "metadata": {"name": FOREIGN, "labels": {MARK: "stranger"}},
-        }
-        self._apply(namespace, *(self._pod(number, party) for number, party in enumerate(self.parties)))
+        present = {one["metadata"]["name"] for one in self.kubectl.json("get", "namespaces")["items"]}
+        namespaces = [
+            {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": {MARK: "made"}}}
+            for name in {str(party.namespace) for party in self.parties} - present  # FOREIGN, and what is not installed
+        ]
+        self._apply(*namespaces, *(self._pod(number, party) for number, party in enumerate(self.parties)))
         deadline = time.monotonic() + START_SECONDS
         while True:
             pods = self._pods()
@@ -274,7 +273,7 @@ class Field:
                     yield "api-server", "connect", endpoint["addresses"][0], port["port"]
 
     def stop(self, *, wait: bool = True) -> None:
-        """Takes everything away that this test makes; the foreign namespace may take longer unless somebody waits."""
+        """Takes everything away that this test makes; its namespaces may take longer unless somebody waits."""
         namespaces = sorted({str(one.namespace) for one in self.parties} - {FOREIGN})
         self.close_again()
         with ThreadPoolExecutor(len(namespaces)) as threads:

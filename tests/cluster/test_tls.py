@@ -76,13 +76,20 @@ def _answer(connection: http.client.HTTPConnection, host: str, path: str, **head
 
 
 @pytest.fixture(scope="module")
+def system(declared: System) -> System:
+    """The system, with every workload Ready."""
+    declared.bring_up()
+    return declared
+
+
+@pytest.fixture(scope="module")
 def front(system: System) -> Front:
     """The front door, which answers by the overlay's own way before any other is tried."""
     return Front.of_environment(system.kubectl)
 
 
 @pytest.fixture(scope="module")
-def declared(system: System, front: Front) -> Iterator[list[Object]]:
+def edge(system: System, front: Front) -> Iterator[list[Object]]:
     """What the overlay itself declares at its edge, which is put back in the end."""
     objects = [one for one in system.rendered() if one["kind"] in EDGE_KINDS or one.get("type") == "kubernetes.io/tls"]
     try:
@@ -100,17 +107,19 @@ def way(
     request: pytest.FixtureRequest,
     system: System,
     front: Front,
-    declared: list[Object],
+    edge: list[Object],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Way]:
     """One way in place of the overlay's own, on its Ingresses and nothing else."""
+    if request.param == "gateway-api" and "GATEWAY_CLASS" not in (system.overlay / "places.env").read_text():
+        pytest.skip(f"the overlay {system.overlay.name} names no GATEWAY_CLASS in places.env")
     tree = tmp_path_factory.mktemp(request.param) / "kustomize"
     shutil.copytree(PROJECT / "kustomize", tree, ignore=shutil.ignore_patterns("secrets", "certificates"))
     if request.param == "tls-openssl":
         subprocess.run([tree / "components" / "tls-openssl" / "make-certificates"], check=True, capture_output=True)
     objects = _render(system, tree, WAYS[request.param])
     kubectl = system.kubectl
-    _remove(kubectl, declared)
+    _remove(kubectl, edge)
     try:
         system.apply_objects(objects)
         authorities = {host: _authority(kubectl, secret) for host, secret in HOSTS.items()}
