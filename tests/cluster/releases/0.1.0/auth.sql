@@ -1193,37 +1193,37 @@ SET row_security = off;
 -- Data for Name: django_migrations; Type: TABLE DATA; Schema: public; Owner: -
 --
 
-INSERT INTO public.django_migrations (id, app, name, applied) VALUES (1, 'credentials', '0001_accounts_sessions_keys_and_audit', '2026-11-23 22:15:30.079845+00');
-INSERT INTO public.django_migrations (id, app, name, applied) VALUES (2, 'credentials', '0002_audit_events_append_only', '2026-11-23 22:15:30.084389+00');
-INSERT INTO public.django_migrations (id, app, name, applied) VALUES (3, 'credentials', '0003_audit_events_kept_for_a_time', '2026-11-23 22:15:30.088376+00');
-INSERT INTO public.django_migrations (id, app, name, applied) VALUES (4, 'credentials', '0004_retired_private_halves_erased', '2026-11-23 22:15:30.095523+00');
-INSERT INTO public.django_migrations (id, app, name, applied) VALUES (5, 'credentials', '0005_signing_key_rotation', '2026-11-23 22:15:30.106628+00');
-INSERT INTO public.django_migrations (id, app, name, applied) VALUES (6, 'credentials', '0006_signature_nonces', '2026-11-23 22:15:30.123103+00');
-INSERT INTO public.django_migrations (id, app, name, applied) VALUES (7, 'credentials', '0007_staff_changes_are_events', '2026-11-23 22:15:30.130177+00');
-INSERT INTO public.django_migrations (id, app, name, applied) VALUES (8, 'credentials', '0008_changes_told', '2026-11-23 22:15:30.142291+00');
-INSERT INTO public.django_migrations (id, app, name, applied) VALUES (9, 'contenttypes', '0001_initial', '2026-11-23 22:15:34.652896+00');
-INSERT INTO public.django_migrations (id, app, name, applied) VALUES (10, 'auth', '0001_initial', '2026-11-23 22:15:34.741623+00');
-INSERT INTO public.django_migrations (id, app, name, applied) VALUES (11, 'admin', '0001_initial', '2026-11-23 22:15:34.760611+00');
-INSERT INTO public.django_migrations (id, app, name, applied) VALUES (12, 'admin', '0002_logentry_remove_auto_add', '2026-11-23 22:15:34.769726+00');
-INSERT INTO public.django_migrations (id, app, name, applied) VALUES (13, 'admin', '0003_logentry_add_action_flag_choices', '2026-11-23 22:15:34.780591+00');
-INSERT INTO public.django_migrations (id, app, name, applied) VALUES (14, 'contenttypes', '0002_remove_content_type_name', '2026-11-23 22:15:34.818969+00');
-INSERT INTO public.django_migrations (id, app, name, applied) VALUES (15, 'auth', '0002_alter_permission_name_max_length', '2026-11-23 22:15:34.826051+00');
-INSERT INTO public.django_migrations (id, app, name, applied) VALUES (16, 'auth', '0003_alter_user_email_max_length', '2026-11-23 22:15:34.83134+00');
-INSERT INTO public.django_migrations (id, app, name, applied) VALUES (17, 'auth', '0004_alter_user_username_opts', '2026-11-23 22:15:34.835895+00');
-INSERT INTO public.django_migrations (id, app, name, applied) VALUES (18, 'auth', '0005_alter_user_last_login_null', '2026-11-23 22:15:34.847373+00');
-INSERT INTO public.django_migrations (id, app, name, applied) VALUES (19, 'auth', '0006_require_contenttypes_0002', '2026-11-23 22:15:34.848391+00');
-INSERT INTO public.django_migrations (id, app, name, applied) VALUES (20, 'auth', '0007_alter_validators_add_error_messages', '2026-11-23 22:15:34.853915+00');
-INSERT INTO public.django_migrations (id, app, name, applied) VALUES (21, 'auth', '0008_alter_user_username_max_length', '2026-11-23 22:15:34.874647+00');
-INSERT INTO public.django_migrations (id, app, name, applied) VALUES (22, 'auth', '0009_alter_user_last_name_max_length', '2026-11-23 22:15:34.881776+00');
-INSERT INTO public.django_migrations (id, app, name, applied) VALUES (23, 'auth', '0010_alter_group_name_max_length', '2026-11-23 22:15:34.895467+00');
-INSERT INTO public.django_migrations (id, app, name, applied) VALUES (24, 'auth', '0011_update_proxy_permissions', '2026-11-23 22:15:34.902762+00');
-INSERT INTO public.django_migrations (id, app, name, applied) VALUES (25, 'auth', '0012_alter_user_first_name_max_length', '2026-11-23 22:15:34.91252+00');
-INSERT INTO public.django_migrations (id, app, name, applied) VALUES (26, 'images', '0001_owners_and_images', '2026-11-23 22:15:34.919887+00');
-INSERT INTO public.django_migrations (id, app, name, applied) VALUES (27, 'images', '0002_signature_nonces', '2026-11-23 22:15:34.929338+00');
-INSERT INTO public.django_migrations (id, app, name, applied) VALUES (28, 'images', '0003_derivation', '2026-11-23 22:15:34.941468+00');
-INSERT INTO public.django_migrations (id, app, name, applied) VALUES (29, 'images', '0004_removal', '2026-11-23 22:15:34.957145+00');
-INSERT INTO public.django_migrations (id, app, name, applied) VALUES (30, 'images', '0005_changes_told', '2026-11-23 22:15:34.958897+00');
-INSERT INTO public.django_migrations (id, app, name, applied) VALUES (31, 'sessions', '0001_initial', '2026-11-23 22:15:34.979917+00');
+INSERT INTO public.django_migrations (id, app, name, applied) VALUES (1, 'contenttypes', '0001_initial', '2026-11-24 03:33:06.049649+00');
+INSERT INTO public.django_migrations (id, app, name, applied) VALUES (2, 'auth', '0001_initial', '2026-11-24 03:33:06.105082+00');
+INSERT INTO public.django_migrations (id, app, name, applied) VALUES (3, 'admin', '0001_initial', '2026-11-24 03:33:06.11934+00');
+INSERT INTO public.django_migrations (id, app, name, applied) VALUES (4, 'admin', '0002_logentry_remove_auto_add', '2026-11-24 03:33:06.126743+00');
+INSERT INTO public.django_migrations (id, app, name, applied) VALUES (5, 'admin', '0003_logentry_add_action_flag_choices', '2026-11-24 03:33:06.133746+00');
+INSERT INTO public.django_migrations (id, app, name, applied) VALUES (6, 'contenttypes', '0002_remove_content_type_name', '2026-11-24 03:33:06.143674+00');
+INSERT INTO public.django_migrations (id, app, name, applied) VALUES (7, 'auth', '0002_alter_permission_name_max_length', '2026-11-24 03:33:06.150829+00');
+INSERT INTO public.django_migrations (id, app, name, applied) VALUES (8, 'auth', '0003_alter_user_email_max_length', '2026-11-24 03:33:06.156657+00');
+INSERT INTO public.django_migrations (id, app, name, applied) VALUES (9, 'auth', '0004_alter_user_username_opts', '2026-11-24 03:33:06.161705+00');
+INSERT INTO public.django_migrations (id, app, name, applied) VALUES (10, 'auth', '0005_alter_user_last_login_null', '2026-11-24 03:33:06.166985+00');
+INSERT INTO public.django_migrations (id, app, name, applied) VALUES (11, 'auth', '0006_require_contenttypes_0002', '2026-11-24 03:33:06.168212+00');
+INSERT INTO public.django_migrations (id, app, name, applied) VALUES (12, 'auth', '0007_alter_validators_add_error_messages', '2026-11-24 03:33:06.172726+00');
+INSERT INTO public.django_migrations (id, app, name, applied) VALUES (13, 'auth', '0008_alter_user_username_max_length', '2026-11-24 03:33:06.180656+00');
+INSERT INTO public.django_migrations (id, app, name, applied) VALUES (14, 'auth', '0009_alter_user_last_name_max_length', '2026-11-24 03:33:06.185652+00');
+INSERT INTO public.django_migrations (id, app, name, applied) VALUES (15, 'auth', '0010_alter_group_name_max_length', '2026-11-24 03:33:06.196951+00');
+INSERT INTO public.django_migrations (id, app, name, applied) VALUES (16, 'auth', '0011_update_proxy_permissions', '2026-11-24 03:33:06.202147+00');
+INSERT INTO public.django_migrations (id, app, name, applied) VALUES (17, 'auth', '0012_alter_user_first_name_max_length', '2026-11-24 03:33:06.209141+00');
+INSERT INTO public.django_migrations (id, app, name, applied) VALUES (18, 'credentials', '0001_accounts_sessions_keys_and_audit', '2026-11-24 03:33:06.281791+00');
+INSERT INTO public.django_migrations (id, app, name, applied) VALUES (19, 'credentials', '0002_audit_events_append_only', '2026-11-24 03:33:06.287223+00');
+INSERT INTO public.django_migrations (id, app, name, applied) VALUES (20, 'credentials', '0003_audit_events_kept_for_a_time', '2026-11-24 03:33:06.299181+00');
+INSERT INTO public.django_migrations (id, app, name, applied) VALUES (21, 'credentials', '0004_retired_private_halves_erased', '2026-11-24 03:33:06.322303+00');
+INSERT INTO public.django_migrations (id, app, name, applied) VALUES (22, 'credentials', '0005_signing_key_rotation', '2026-11-24 03:33:06.331766+00');
+INSERT INTO public.django_migrations (id, app, name, applied) VALUES (23, 'credentials', '0006_signature_nonces', '2026-11-24 03:33:06.337583+00');
+INSERT INTO public.django_migrations (id, app, name, applied) VALUES (24, 'credentials', '0007_staff_changes_are_events', '2026-11-24 03:33:06.339826+00');
+INSERT INTO public.django_migrations (id, app, name, applied) VALUES (25, 'credentials', '0008_changes_told', '2026-11-24 03:33:06.351158+00');
+INSERT INTO public.django_migrations (id, app, name, applied) VALUES (26, 'images', '0001_owners_and_images', '2026-11-24 03:33:06.355243+00');
+INSERT INTO public.django_migrations (id, app, name, applied) VALUES (27, 'images', '0002_signature_nonces', '2026-11-24 03:33:06.357638+00');
+INSERT INTO public.django_migrations (id, app, name, applied) VALUES (28, 'images', '0003_derivation', '2026-11-24 03:33:06.36096+00');
+INSERT INTO public.django_migrations (id, app, name, applied) VALUES (29, 'images', '0004_removal', '2026-11-24 03:33:06.362689+00');
+INSERT INTO public.django_migrations (id, app, name, applied) VALUES (30, 'images', '0005_changes_told', '2026-11-24 03:33:06.363931+00');
+INSERT INTO public.django_migrations (id, app, name, applied) VALUES (31, 'sessions', '0001_initial', '2026-11-24 03:33:06.371683+00');
 
 
 --

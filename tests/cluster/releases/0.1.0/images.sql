@@ -383,37 +383,37 @@ SET row_security = off;
 -- Data for Name: django_migrations; Type: TABLE DATA; Schema: public; Owner: -
 --
 
-INSERT INTO public.django_migrations (id, app, name, applied) VALUES (1, 'images', '0001_owners_and_images', '2026-11-23 22:15:22.675735+00');
-INSERT INTO public.django_migrations (id, app, name, applied) VALUES (2, 'images', '0002_signature_nonces', '2026-11-23 22:15:22.6831+00');
-INSERT INTO public.django_migrations (id, app, name, applied) VALUES (3, 'images', '0003_derivation', '2026-11-23 22:15:22.688453+00');
-INSERT INTO public.django_migrations (id, app, name, applied) VALUES (4, 'images', '0004_removal', '2026-11-23 22:15:22.693385+00');
-INSERT INTO public.django_migrations (id, app, name, applied) VALUES (5, 'images', '0005_changes_told', '2026-11-23 22:15:22.70706+00');
-INSERT INTO public.django_migrations (id, app, name, applied) VALUES (6, 'contenttypes', '0001_initial', '2026-11-23 22:15:37.713377+00');
-INSERT INTO public.django_migrations (id, app, name, applied) VALUES (7, 'auth', '0001_initial', '2026-11-23 22:15:37.721001+00');
-INSERT INTO public.django_migrations (id, app, name, applied) VALUES (8, 'admin', '0001_initial', '2026-11-23 22:15:37.725753+00');
-INSERT INTO public.django_migrations (id, app, name, applied) VALUES (9, 'admin', '0002_logentry_remove_auto_add', '2026-11-23 22:15:37.73126+00');
-INSERT INTO public.django_migrations (id, app, name, applied) VALUES (10, 'admin', '0003_logentry_add_action_flag_choices', '2026-11-23 22:15:37.735432+00');
-INSERT INTO public.django_migrations (id, app, name, applied) VALUES (11, 'contenttypes', '0002_remove_content_type_name', '2026-11-23 22:15:37.740456+00');
-INSERT INTO public.django_migrations (id, app, name, applied) VALUES (12, 'auth', '0002_alter_permission_name_max_length', '2026-11-23 22:15:37.744859+00');
-INSERT INTO public.django_migrations (id, app, name, applied) VALUES (13, 'auth', '0003_alter_user_email_max_length', '2026-11-23 22:15:37.749182+00');
-INSERT INTO public.django_migrations (id, app, name, applied) VALUES (14, 'auth', '0004_alter_user_username_opts', '2026-11-23 22:15:37.753639+00');
-INSERT INTO public.django_migrations (id, app, name, applied) VALUES (15, 'auth', '0005_alter_user_last_login_null', '2026-11-23 22:15:37.757804+00');
-INSERT INTO public.django_migrations (id, app, name, applied) VALUES (16, 'auth', '0006_require_contenttypes_0002', '2026-11-23 22:15:37.759581+00');
-INSERT INTO public.django_migrations (id, app, name, applied) VALUES (17, 'auth', '0007_alter_validators_add_error_messages', '2026-11-23 22:15:37.763993+00');
-INSERT INTO public.django_migrations (id, app, name, applied) VALUES (18, 'auth', '0008_alter_user_username_max_length', '2026-11-23 22:15:37.768347+00');
-INSERT INTO public.django_migrations (id, app, name, applied) VALUES (19, 'auth', '0009_alter_user_last_name_max_length', '2026-11-23 22:15:37.773593+00');
-INSERT INTO public.django_migrations (id, app, name, applied) VALUES (20, 'auth', '0010_alter_group_name_max_length', '2026-11-23 22:15:37.778374+00');
-INSERT INTO public.django_migrations (id, app, name, applied) VALUES (21, 'auth', '0011_update_proxy_permissions', '2026-11-23 22:15:37.783693+00');
-INSERT INTO public.django_migrations (id, app, name, applied) VALUES (22, 'auth', '0012_alter_user_first_name_max_length', '2026-11-23 22:15:37.787556+00');
-INSERT INTO public.django_migrations (id, app, name, applied) VALUES (23, 'credentials', '0001_accounts_sessions_keys_and_audit', '2026-11-23 22:15:37.801467+00');
-INSERT INTO public.django_migrations (id, app, name, applied) VALUES (24, 'credentials', '0002_audit_events_append_only', '2026-11-23 22:15:37.803129+00');
-INSERT INTO public.django_migrations (id, app, name, applied) VALUES (25, 'credentials', '0003_audit_events_kept_for_a_time', '2026-11-23 22:15:37.805366+00');
-INSERT INTO public.django_migrations (id, app, name, applied) VALUES (26, 'credentials', '0004_retired_private_halves_erased', '2026-11-23 22:15:37.806669+00');
-INSERT INTO public.django_migrations (id, app, name, applied) VALUES (27, 'credentials', '0005_signing_key_rotation', '2026-11-23 22:15:37.810718+00');
-INSERT INTO public.django_migrations (id, app, name, applied) VALUES (28, 'credentials', '0006_signature_nonces', '2026-11-23 22:15:37.813692+00');
-INSERT INTO public.django_migrations (id, app, name, applied) VALUES (29, 'credentials', '0007_staff_changes_are_events', '2026-11-23 22:15:37.815712+00');
-INSERT INTO public.django_migrations (id, app, name, applied) VALUES (30, 'credentials', '0008_changes_told', '2026-11-23 22:15:37.817172+00');
-INSERT INTO public.django_migrations (id, app, name, applied) VALUES (31, 'sessions', '0001_initial', '2026-11-23 22:15:37.818518+00');
+INSERT INTO public.django_migrations (id, app, name, applied) VALUES (1, 'images', '0001_owners_and_images', '2026-11-24 03:33:05.98189+00');
+INSERT INTO public.django_migrations (id, app, name, applied) VALUES (2, 'images', '0002_signature_nonces', '2026-11-24 03:33:05.988944+00');
+INSERT INTO public.django_migrations (id, app, name, applied) VALUES (3, 'images', '0003_derivation', '2026-11-24 03:33:05.996485+00');
+INSERT INTO public.django_migrations (id, app, name, applied) VALUES (4, 'images', '0004_removal', '2026-11-24 03:33:06.003524+00');
+INSERT INTO public.django_migrations (id, app, name, applied) VALUES (5, 'images', '0005_changes_told', '2026-11-24 03:33:06.015735+00');
+INSERT INTO public.django_migrations (id, app, name, applied) VALUES (6, 'contenttypes', '0001_initial', '2026-11-24 03:33:07.656337+00');
+INSERT INTO public.django_migrations (id, app, name, applied) VALUES (7, 'auth', '0001_initial', '2026-11-24 03:33:07.680406+00');
+INSERT INTO public.django_migrations (id, app, name, applied) VALUES (8, 'admin', '0001_initial', '2026-11-24 03:33:07.728678+00');
+INSERT INTO public.django_migrations (id, app, name, applied) VALUES (9, 'admin', '0002_logentry_remove_auto_add', '2026-11-24 03:33:07.752687+00');
+INSERT INTO public.django_migrations (id, app, name, applied) VALUES (10, 'admin', '0003_logentry_add_action_flag_choices', '2026-11-24 03:33:07.771583+00');
+INSERT INTO public.django_migrations (id, app, name, applied) VALUES (11, 'contenttypes', '0002_remove_content_type_name', '2026-11-24 03:33:07.790532+00');
+INSERT INTO public.django_migrations (id, app, name, applied) VALUES (12, 'auth', '0002_alter_permission_name_max_length', '2026-11-24 03:33:07.796272+00');
+INSERT INTO public.django_migrations (id, app, name, applied) VALUES (13, 'auth', '0003_alter_user_email_max_length', '2026-11-24 03:33:07.801487+00');
+INSERT INTO public.django_migrations (id, app, name, applied) VALUES (14, 'auth', '0004_alter_user_username_opts', '2026-11-24 03:33:07.807297+00');
+INSERT INTO public.django_migrations (id, app, name, applied) VALUES (15, 'auth', '0005_alter_user_last_login_null', '2026-11-24 03:33:07.81343+00');
+INSERT INTO public.django_migrations (id, app, name, applied) VALUES (16, 'auth', '0006_require_contenttypes_0002', '2026-11-24 03:33:07.814661+00');
+INSERT INTO public.django_migrations (id, app, name, applied) VALUES (17, 'auth', '0007_alter_validators_add_error_messages', '2026-11-24 03:33:07.819667+00');
+INSERT INTO public.django_migrations (id, app, name, applied) VALUES (18, 'auth', '0008_alter_user_username_max_length', '2026-11-24 03:33:07.827707+00');
+INSERT INTO public.django_migrations (id, app, name, applied) VALUES (19, 'auth', '0009_alter_user_last_name_max_length', '2026-11-24 03:33:07.929689+00');
+INSERT INTO public.django_migrations (id, app, name, applied) VALUES (20, 'auth', '0010_alter_group_name_max_length', '2026-11-24 03:33:07.978305+00');
+INSERT INTO public.django_migrations (id, app, name, applied) VALUES (21, 'auth', '0011_update_proxy_permissions', '2026-11-24 03:33:08.081922+00');
+INSERT INTO public.django_migrations (id, app, name, applied) VALUES (22, 'auth', '0012_alter_user_first_name_max_length', '2026-11-24 03:33:08.103989+00');
+INSERT INTO public.django_migrations (id, app, name, applied) VALUES (23, 'credentials', '0001_accounts_sessions_keys_and_audit', '2026-11-24 03:33:08.290948+00');
+INSERT INTO public.django_migrations (id, app, name, applied) VALUES (24, 'credentials', '0002_audit_events_append_only', '2026-11-24 03:33:08.295803+00');
+INSERT INTO public.django_migrations (id, app, name, applied) VALUES (25, 'credentials', '0003_audit_events_kept_for_a_time', '2026-11-24 03:33:08.302185+00');
+INSERT INTO public.django_migrations (id, app, name, applied) VALUES (26, 'credentials', '0004_retired_private_halves_erased', '2026-11-24 03:33:08.305988+00');
+INSERT INTO public.django_migrations (id, app, name, applied) VALUES (27, 'credentials', '0005_signing_key_rotation', '2026-11-24 03:33:08.315538+00');
+INSERT INTO public.django_migrations (id, app, name, applied) VALUES (28, 'credentials', '0006_signature_nonces', '2026-11-24 03:33:08.374317+00');
+INSERT INTO public.django_migrations (id, app, name, applied) VALUES (29, 'credentials', '0007_staff_changes_are_events', '2026-11-24 03:33:08.433211+00');
+INSERT INTO public.django_migrations (id, app, name, applied) VALUES (30, 'credentials', '0008_changes_told', '2026-11-24 03:33:08.70963+00');
+INSERT INTO public.django_migrations (id, app, name, applied) VALUES (31, 'sessions', '0001_initial', '2026-11-24 03:33:08.737331+00');
 
 
 --
