@@ -18,10 +18,15 @@ from tests.cluster.system import NAMESPACES, System
 FIRST = RELEASES / "0.1.0"
 RATE = 150.0  # requests a second
 NAMESPACE = NAMESPACES["postgres"]
+SERVING = ("gateway", "auth", "images", "files", "console")
 
 
 def first_release(secret_names: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Its objects, with the images of SEAWALL_FIRST_RELEASE_TAG, and these names for the Secrets they refer to."""
+    """Its objects, with the images of SEAWALL_FIRST_RELEASE_TAG, and these names for the Secrets they refer to.
+
+    The pods of every Deployment say of which release they are, so that the upgrade replaces them all, even as long as
+    nothing else differs.
+    """
     text = (FIRST / "manifests.yaml").read_text()
     for plain, name in secret_names.items():
         text = re.sub(rf"^(\s*secretName: ){re.escape(plain)}$", rf"\g<1>{name}", text, flags=re.MULTILINE)
@@ -34,6 +39,9 @@ def first_release(secret_names: Mapping[str, str]) -> list[dict[str, Any]]:
                 name, _, _ = container["image"].rpartition(":")
                 if name.startswith("localhost/seawall-"):
                     container["image"] = f"{name}:{tag}"
+    for one in objects:
+        if one["kind"] == "Deployment":
+            one["spec"]["template"]["metadata"].setdefault("annotations", {})["seawall/release"] = FIRST.name
     return objects
 
 
@@ -61,16 +69,19 @@ def test_an_upgrade_from_the_first_release_keeps_data_and_fails_no_request(
 ) -> None:
     declared.remove()
     bring_up_first_release(kubectl, declared)
+    old = {role: {pod["metadata"]["uid"] for pod in declared.ready_pods(role)} for role in SERVING}
     with Load(Front.of_environment(kubectl), RATE, people=8).running() as load:
         until(lambda: load.answered["upload"] >= 10 or load.failures, "ten uploads under the first release", 120)
         assert load.failures == [], load.summary()
 
         declared.apply()
         declared.wait_ready()
+        new = {role: {pod["metadata"]["uid"] for pod in declared.ready_pods(role)} for role in SERVING}
 
         seen = load.total
         until(lambda: load.total >= seen + 2000 or load.failures, "two thousand requests after the upgrade", 120)
     record_testsuite_property("figure", f"upgrade: {load.summary()}")
     print(f"\nupgrade: {load.summary()}")
+    assert {role: uids & old[role] for role, uids in new.items()} == {role: set() for role in SERVING}
     assert load.failures == [], load.failures[:10]
     assert load.lost() == []
