@@ -43,6 +43,14 @@ def test_what_was_written_is_read() -> None:
     assert manifests.began(manifests.new_id(MOMENT)) == MOMENT.replace(microsecond=0)
 
 
+def test_ids_sort_as_the_backups_began() -> None:
+    moments = [MOMENT + dt.timedelta(microseconds=each) for each in (0, 1, 15, 16, 256, 999_994, 999_995)]
+    assert [each.microsecond for each in moments[-2:]] == [999_999, 0]
+    ids = [manifests.new_id(moment) for moment in moments]
+    assert ids == sorted(ids)
+    assert len({manifests.new_id(MOMENT) for _ in range(5)}) > 1
+
+
 @pytest.mark.parametrize(
     ("path", "value"),
     [

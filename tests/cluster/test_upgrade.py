@@ -16,7 +16,9 @@ from tests.cluster.load import Load
 from tests.cluster.system import NAMESPACES, System
 
 FIRST = RELEASES / "0.1.0"
-RATE = 150.0  # requests a second
+# Requests a second. All pods of all roles start at the same time: on two processors that the load itself shares, 150 a
+# second had one run in six in which calls waited longer than their deadline for a turn (docs/decisions/0058).
+RATE = 60.0
 NAMESPACE = NAMESPACES["postgres"]
 SERVING = ("gateway", "auth", "images", "files", "console")
 

@@ -17,7 +17,8 @@ import pytest
 from ops.postgres import Binaries
 from ops.unprivileged import find_place
 from tests.database.roles import HOST, RECOVERY, Load, Role
-from tests.database.servers import Relay, Server
+from tests.database.servers import Server
+from tests.relay import Relay
 from tests.running import PROJECT, Person, ask, until
 
 DATABASES = ("auth", "images")

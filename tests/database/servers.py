@@ -1,15 +1,12 @@
-"""PostgreSQL servers that can be frozen, killed, followed by a standby and replaced by it, and the way to them."""
+"""PostgreSQL servers that can be frozen, killed, followed by a standby and replaced by it."""
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
-import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,82 +15,12 @@ from typing import Any
 from ops.postgres import SUPERUSER, Binaries, Postgres
 from ops.processes import Command, Identity, end_now, last_lines, spawn
 from ops.procfs import process_table
-from tests.running import PATIENCE, until
+from tests.running import until
 from tests.support import free_port
 
 HOST = "127.0.0.1"
 START_SECONDS = 60.0
 STANDBY = "second"  # its name at the primary
-
-
-class Relay:
-    """The address under which a database is known, as a Service or a proxy of a cluster is: it passes bytes on.
-
-    New connections go to the server that is current when they come; older ones stay with theirs. It runs on a thread of
-    its own until `close`.
-    """
-
-    def __init__(self, port: int) -> None:
-        self._listener = socket.create_server((HOST, 0), backlog=128)
-        self.port: int = self._listener.getsockname()[1]
-        self.refused = 0  # connections behind which nobody answered
-        self._target = port
-        self._loop = asyncio.new_event_loop()
-        self._over = asyncio.Event()
-        self._tasks: set[asyncio.Task[Any] | None] = set()  # asyncio itself does not keep a task from being collected
-        self._thread = threading.Thread(target=self._serve, name="relay", daemon=True)
-        self._thread.start()
-
-    def switch(self, port: int) -> None:
-        """From now on new connections go to `port`."""
-        self._target = port
-
-    def close(self) -> None:
-        """Ends every connection and the thread."""
-        self._loop.call_soon_threadsafe(self._over.set)
-        self._thread.join(PATIENCE)
-        assert not self._thread.is_alive()
-
-    def _serve(self) -> None:
-        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
-            runner.run(self._accept())
-
-    async def _accept(self) -> None:
-        server = await asyncio.start_server(self._join, sock=self._listener)
-        await self._over.wait()
-        server.close()
-
-    async def _join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writers = [writer]
-        self._tasks.add(task := asyncio.current_task())
-        # Cancelled only when the relay is closed; the server of asyncio would log that as an error.
-        with contextlib.suppress(OSError, asyncio.CancelledError):
-            try:
-                try:
-                    inner_reader, inner_writer = await asyncio.open_connection(HOST, self._target)
-                except OSError:
-                    self.refused += 1
-                    raise
-                writers.append(inner_writer)
-                ways = [
-                    asyncio.ensure_future(_pass_on(reader, inner_writer)),
-                    asyncio.ensure_future(_pass_on(inner_reader, writer)),
-                ]
-                # Either side's end is the end of both, as with a process that has died.
-                _, rest = await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
-                for way in rest:
-                    way.cancel()
-                await asyncio.gather(*ways, return_exceptions=True)
-            finally:
-                self._tasks.discard(task)
-                for each in writers:
-                    each.close()
-
-
-async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    while data := await reader.read(64 * 1024):
-        writer.write(data)
-        await writer.drain()
 
 
 class Server:

@@ -20,7 +20,8 @@ import urllib3
 
 from ops.nginx import find_nginx
 from ops.processes import end_now
-from tests.rotation.rolling import END_SECONDS, HOST, Balancer, Replica
+from tests.relay import Relay
+from tests.rotation.rolling import END_SECONDS, HOST, Replica
 from tests.running import until
 from tests.support import free_port_base
 
@@ -65,7 +66,7 @@ http {{
 """
 
 
-class Service(Balancer):
+class Service(Relay):
     """Spreads new connections, in turn, over those of its processes that are ready."""
 
     def __init__(self) -> None:

@@ -6,11 +6,9 @@ with the databases and the store of that system.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -25,7 +23,8 @@ from typing import Any
 import urllib3
 
 from ops.processes import end_now
-from tests.running import PATIENCE, PROJECT, Person, environment_of, picture, until
+from tests.relay import Relay
+from tests.running import PROJECT, Person, environment_of, picture, until
 from tests.support import free_port_base
 
 ROLES = ("auth", "images", "gateway")
@@ -41,68 +40,6 @@ ctypes.CDLL(None).prctl(1, int(signal.SIGTERM), 0, 0, 0)
 if os.getppid() == int(sys.argv[1]):
     os.execv(sys.executable, [sys.executable, "-m", "gunicorn", "-c", "config/gunicorn.conf.py", "config.wsgi"])
 """
-
-
-class Balancer:
-    """Passes new connections to the port that is current when they come; older ones stay with their process.
-
-    It runs on a thread of its own until `close`.
-    """
-
-    def __init__(self) -> None:
-        self._listener = socket.create_server((HOST, 0), backlog=128)
-        self.url = f"http://{HOST}:{self._listener.getsockname()[1]}"
-        self._port = 0
-        self._loop = asyncio.new_event_loop()
-        self._over = asyncio.Event()
-        self._joined: set[asyncio.Task[Any] | None] = set()  # asyncio itself does not keep a task from being collected
-        self._thread = threading.Thread(target=self._serve, name="balancer", daemon=True)
-        self._thread.start()
-
-    def switch(self, port: int) -> None:
-        """From now on new connections go to `port`."""
-        self._port = port
-
-    def _choose(self) -> int:
-        """The port for a new connection."""
-        return self._port
-
-    def close(self) -> None:
-        """Ends every connection and the thread."""
-        self._loop.call_soon_threadsafe(self._over.set)
-        self._thread.join(PATIENCE)
-        assert not self._thread.is_alive()
-
-    def _serve(self) -> None:
-        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
-            runner.run(self._accept())
-
-    async def _accept(self) -> None:
-        server = await asyncio.start_server(self._join, sock=self._listener)
-        await self._over.wait()
-        server.close()
-
-    async def _join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One connection, and its other half, until both ways have ended or one of them breaks."""
-        writers = [writer]
-        self._joined.add(task := asyncio.current_task())
-        # Cancelled only when the balancer is closed; the server of asyncio would log that as an error.
-        with contextlib.suppress(OSError, asyncio.CancelledError):
-            try:
-                inner_reader, inner_writer = await asyncio.open_connection(HOST, self._choose())
-                writers.append(inner_writer)
-                await asyncio.gather(_pass_on(reader, inner_writer), _pass_on(inner_reader, writer))
-            finally:
-                self._joined.discard(task)
-                for each in writers:
-                    each.transport.abort()
-
-
-async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    while data := await reader.read(64 * 1024):
-        writer.write(data)
-        await writer.drain()
-    writer.write_eof()
 
 
 @dataclass
@@ -180,7 +117,7 @@ class Fleet:
     """
 
     folder: Path
-    balancers: dict[str, Balancer] = field(default_factory=dict)
+    balancers: dict[str, Relay] = field(default_factory=dict)
     current: dict[str, Replica] = field(default_factory=dict)
     replicas: list[Replica] = field(default_factory=list)
 
@@ -195,7 +132,7 @@ class Fleet:
         """The fleet, ready, while the block runs; every process of it has ended afterwards."""
         fleet = cls(folder)
         try:
-            fleet.balancers |= {role: Balancer() for role in ROLES}
+            fleet.balancers |= {role: Relay() for role in ROLES}
             started = {role: fleet._start(role, keys[role]) for role in ROLES}
             for role, replica in started.items():
                 fleet._let_in(role, replica)
