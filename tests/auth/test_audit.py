@@ -63,7 +63,8 @@ def test_no_event_says_a_password_a_token_a_name_or_an_address(grant: dict[str, 
         "refresh_token_reused",
     }
     secrets = [
-        *("ada", "example.org", calls.PASSWORD, calls.OTHER_PASSWORD, "mistyped"),
+        *("lovelace", "ada king", "ada.king", "example.org"),  # words that no hexadecimal id can contain
+        *(calls.PASSWORD, calls.OTHER_PASSWORD, "mistyped"),
         *(given[kind].lower() for given in (grant, elsewhere, renewed) for kind in ("access_token", "refresh_token")),
     ]
     assert [secret for secret in secrets if secret in recorded] == []
