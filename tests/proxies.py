@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import random
+import select
 import socket
-import ssl
 import threading
 import time
 from collections import Counter
@@ -43,18 +43,17 @@ class Proxy:
     others answer it themselves. With `every` = n these last ones, and `hang`, hit each n-th request only, by chance.
     """
 
-    def __init__(self, target: int, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, target: int) -> None:
         self.mode: Mode = "pass"
         self.every = 1
         self.requests: Counter[str] = Counter()  # by method and path, as in "GET /"
         self._counting = threading.Lock()
         self._chance = random.Random(1)  # noqa: S311 - the same faults in every run
         self._target = target
-        self._tls = tls
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
         self._open = True
         self.port: int = self._listener.getsockname()[1]
-        self.url = f"{'https' if tls else 'http'}://localhost:{self.port}"
+        self.url = f"http://localhost:{self.port}"
         threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self) -> None:
@@ -82,8 +81,6 @@ class Proxy:
     def _serve(self, client: socket.socket) -> None:
         with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
             stack.enter_context(client)
-            if self._tls is not None:
-                client = stack.enter_context(self._tls.wrap_socket(client, server_side=True))
             server = stack.enter_context(socket.create_connection(("127.0.0.1", self._target)))
             back = threading.Thread(target=self._copy, args=(server, client), daemon=True)
             back.start()
@@ -91,14 +88,15 @@ class Proxy:
             back.join()
 
     def _copy(self, source: socket.socket, sink: socket.socket, *, to_server: bool = False) -> None:
-        source.settimeout(0.1)
         is_hit = False
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, ValueError):  # ValueError: of a socket that the other way has closed
+            # No timeout of the socket: it would hold for what the other way writes to it, too.
+            arrived = select.poll()
+            arrived.register(source, select.POLLIN)
             while self._open and self.mode != "cut":
-                try:
-                    data = source.recv(65536)
-                except TimeoutError:
+                if not arrived.poll(100):
                     continue
+                data = source.recv(65536)
                 if not data or self.mode == "cut":  # since the wait began
                     break
                 if to_server and HEAD in data:
@@ -142,9 +140,9 @@ class Proxy:
 
 
 @contextlib.contextmanager
-def proxy(target: int, tls: ssl.SSLContext | None = None) -> Iterator[Proxy]:
+def proxy(target: int) -> Iterator[Proxy]:
     """A proxy for the length of a block."""
-    between = Proxy(target, tls)
+    between = Proxy(target)
     try:
         yield between
     finally:

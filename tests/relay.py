@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import ssl
 import threading
 from typing import Any
 
@@ -16,20 +17,21 @@ HOST = "127.0.0.1"
 class Relay:
     """Passes new connections to the port that is current when they come; older ones stay where they are.
 
-    It runs on a thread of its own until `close`.
+    It runs on a thread of its own until `close`. With `tls` its clients speak TLS to it, and it plainly to the server.
 
     Attributes:
         port: where it listens.
-        url: the same, for a relay to a server of HTTP.
+        url: the same, for a relay to a server of HTTP; by TLS, with the name localhost.
         refused: connections behind which nobody answered.
     """
 
-    def __init__(self, target: int = 0) -> None:
+    def __init__(self, target: int = 0, tls: ssl.SSLContext | None = None) -> None:
         self._listener = socket.create_server((HOST, 0), backlog=128)
         self.port: int = self._listener.getsockname()[1]
-        self.url = f"http://{HOST}:{self.port}"
+        self.url = f"https://localhost:{self.port}" if tls else f"http://{HOST}:{self.port}"
         self.refused = 0
         self._target = target
+        self._tls = tls
         self._loop = asyncio.new_event_loop()
         self._over = asyncio.Event()
         self._joined: set[asyncio.Task[Any] | None] = set()  # asyncio itself does not keep a task from being collected
@@ -55,7 +57,7 @@ class Relay:
             runner.run(self._accept())
 
     async def _accept(self) -> None:
-        server = await asyncio.start_server(self._join, sock=self._listener)
+        server = await asyncio.start_server(self._join, sock=self._listener, ssl=self._tls)
         await self._over.wait()
         server.close()
 
@@ -83,4 +85,7 @@ async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -
     while data := await reader.read(64 * 1024):
         writer.write(data)
         await writer.drain()
-    writer.write_eof()
+    if writer.can_write_eof():
+        writer.write_eof()
+    else:  # TLS has no half of a connection
+        writer.close()

@@ -34,6 +34,7 @@ from tests.images.conftest import BODY_TYPE, Person, s3_entry
 from tests.images.pictures import corners, photo, saved
 from tests.internal.servers import Behaviour, Peer, answers, peer, reply
 from tests.proxies import Mode, Proxy, proxy
+from tests.relay import Relay
 from tests.s3server import S3Server
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -445,11 +446,11 @@ def test_over_tls_the_certificate_is_checked_and_deadlines_hold(
 ) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
-    with proxy(image_bucket.port, context) as middle:
-        use(settings, image_bucket, S3_ENDPOINT_URL=middle.url)
+    with proxy(image_bucket.port) as middle, contextlib.closing(Relay(middle.port, context)) as front:
+        use(settings, image_bucket, S3_ENDPOINT_URL=front.url)
         assert_refused(upload(person)[0])
 
-        use(settings, image_bucket, S3_ENDPOINT_URL=middle.url, S3_CA_FILE=str(certificate))
+        use(settings, image_bucket, S3_ENDPOINT_URL=front.url, S3_CA_FILE=str(certificate))
         answer, _ = upload(person, saved(photo(1200, 900), "PNG"))
         assert answer.status_code == 201, answer.content
         Image.objects.all().delete()
