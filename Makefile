@@ -12,7 +12,7 @@ PYTHON := $(shell for python in python3 python3.14 python3.13 python3.12 python3
 	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$python"; break; }; done)
 endif
 
-.PHONY: help up images manifests test fuzz-api fuzz-images test-uploads test-crash test-rotation test-flood test-rolling test-timing test-cluster bench-signin bench-images bench-gateway lint format lock clean require-python install-local install-dev
+.PHONY: help up images manifests test fuzz-api fuzz-images test-uploads test-crash test-rotation test-flood test-rolling test-timing test-combinations test-cluster bench-signin bench-images bench-gateway lint format lock clean require-python install-local install-dev
 
 help: ## Say what can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target text; do \
@@ -63,6 +63,9 @@ test-rolling: install-dev ## Replace every process of every role under 200 reque
 
 test-timing: install-dev ## Measure that answers take the same time whether an account exists or not
 	@$(RUN) -m tests timing $(ARGS)
+
+test-combinations: install-dev ## Build every one of the supported combinations of components, by kubectl and kustomize
+	@$(RUN) -m tests combinations $(ARGS)
 
 test-cluster: install-dev ## Prove the system on the cluster of SEAWALL_CONTEXT, with its Ingress at SEAWALL_HTTPS and SEAWALL_HTTP
 	@$(RUN) -m tests cluster $(ARGS)

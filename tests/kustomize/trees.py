@@ -44,7 +44,7 @@ def _without_own_secrets(folder: str, names: list[str]) -> list[str]:
 
 def combination(kustomize: Path, chosen: combinations.Combination) -> Path:
     """Writes an overlay of this combination of components into a tree, its Secrets by reference, and returns it."""
-    overlay = kustomize / "overlays" / f"combination-{combinations.covering().index(chosen)}"
+    overlay = kustomize / "overlays" / f"combination-{combinations.supported().index(chosen)}"
     overlay.mkdir()
     openssl = kustomize / "components" / "tls-openssl"
     if "tls-openssl" in chosen and not (openssl / "certificates").exists():
