@@ -1,8 +1,9 @@
 """Runs the suites: `python -m tests [SUITE…] [-- PYTEST-OPTION…]`; without a name, all of `make test`.
 
 What a suite needs is made for it: a PostgreSQL, collected static files, a running system on free ports. A suite whose
-tools this machine lacks is skipped and named at the end with the package that brings them; with REQUIRE_ALL=1 that is
-a failure. Exit status: 0 when everything passed, 1 when something failed, 2 for a wrong call.
+tools this machine lacks is skipped and named at the end with the package that brings them; with REQUIRE_ALL=1, or when
+the suite was asked for by its name, that is a failure. Exit status: 0 when everything passed, 1 when something failed,
+2 for a wrong call.
 """
 
 from __future__ import annotations
@@ -55,7 +56,8 @@ def main(arguments: list[str]) -> int:
     wanted = [suite for lane in (*lanes, either) for suite in lane]
 
     missing = {suite.name: tool for suite in wanted for tool in suite.tools if tool.find() is None}
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is stopped
+    for number in (signal.SIGTERM, signal.SIGHUP):  # so that what was started is stopped
+        signal.signal(number, lambda received, _: sys.exit(128 + received))
     started = time.monotonic()
     outcomes: list[Outcome] = []
     try:
@@ -81,7 +83,8 @@ def main(arguments: list[str]) -> int:
     except support.SurroundingsError as error:
         print(f"FAILED: {error}", file=sys.stderr)
         return 1
-    return _report(outcomes, missing, time.monotonic() - started, wanted=len(wanted))
+    required = bool(arguments) or os.environ.get("REQUIRE_ALL", "") not in {"", "0"}
+    return _report(outcomes, missing, time.monotonic() - started, wanted=len(wanted), required=required)
 
 
 def _run_lane(
@@ -101,8 +104,7 @@ def _run_lane(
             result = support.Result(ok=False, failed=1, output=str(error))
         outcome = Outcome(suite, result, time.monotonic() - started)
         outcomes.append(outcome)
-        quiet = result.ok and "-s" not in options  # whoever asks pytest for the output wants to read it
-        text = outcome.line() if quiet else f"{result.output}\n{outcome.line()}"
+        text = outcome.line() if result.ok else f"{result.output}\n{outcome.line()}"
         print(text, flush=True)
 
 
@@ -114,15 +116,17 @@ def _next(queues: Sequence[deque[Suite]]) -> Suite | None:
     return None
 
 
-def _report(outcomes: list[Outcome], missing: dict[str, support.Named], seconds: float, *, wanted: int) -> int:
-    require_all = os.environ.get("REQUIRE_ALL", "") not in {"", "0"}
+def _report(
+    outcomes: list[Outcome], missing: dict[str, support.Named], seconds: float, *, wanted: int, required: bool
+) -> int:
+    """Prints what came of everything; the exit status. `required`: a suite whose tool is missing has failed."""
     failed = [outcome for outcome in outcomes if not outcome.result.ok]
     complete = len(outcomes) + len(missing) == wanted
     print()
     for outcome in failed:
         print(f"FAILED: suite {outcome.suite.name}; again: .venv/bin/python -m tests {outcome.suite.name}")
     for name, tool in missing.items():
-        verb = "FAILED" if require_all else "Skipped"
+        verb = "FAILED" if required else "Skipped"
         print(f"{verb}: suite {name} needs {tool.name}: install the package {tool.package}")
     if not complete:
         print("FAILED: not every suite was run to its end")
@@ -131,7 +135,7 @@ def _report(outcomes: list[Outcome], missing: dict[str, support.Named], seconds:
     counts = [sum(getattr(outcome.result, kind) for outcome in outcomes) for kind in ("passed", "failed", "skipped")]
     print(f"In {seconds / 60:.1f} minutes:")
     print(f"{counts[0]} passed, {counts[1]} failed, {counts[2]} skipped")
-    return 0 if complete and not failed and not (missing and require_all) else 1
+    return 0 if complete and not failed and not (missing and required) else 1
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ from tests.suites import PYTEST, Suite
 PROJECT = Path(__file__).resolve().parents[1]
 START_SECONDS = 120
 STOP_SECONDS = 20
+PUT_BACK_SECONDS = 120  # for a run that is broken off to undo what it has done, on a cluster for one
 PORT_OFFSETS = (0, 1, 2, 3, 4, 432, 1000, 1001, 1002, 1003, 1004)
 
 
@@ -78,6 +79,15 @@ class System:
         }
 
 
+def _break_off(child: subprocess.Popen[bytes]) -> None:
+    """Ends a run of pytest as Ctrl-C does, so that its fixtures put back what they have changed, and waits for that."""
+    child.send_signal(signal.SIGINT)
+    try:
+        child.wait(PUT_BACK_SECONDS)
+    except (subprocess.TimeoutExpired, KeyboardInterrupt):
+        child.terminate()
+
+
 @dataclass
 class Surroundings(contextlib.AbstractContextManager["Surroundings"]):
     """Everything that is made for a run, in one folder that is gone afterwards."""
@@ -89,10 +99,12 @@ class Surroundings(contextlib.AbstractContextManager["Surroundings"]):
     _system: System | None = None
     _static: set[str] = field(default_factory=set)
     _children: set[subprocess.Popen[bytes]] = field(default_factory=set)
+    _over: threading.Event = field(default_factory=threading.Event)
 
     def __exit__(self, *_: object) -> None:
+        self._over.set()
         for child in list(self._children):  # some are left only when the run is broken off
-            child.terminate()
+            _break_off(child)
         self._stack.close()
 
     def run(self, suite: Suite, options: list[str]) -> Result:
@@ -127,7 +139,8 @@ class Surroundings(contextlib.AbstractContextManager["Surroundings"]):
             command += ["-n", str(suite.workers)]
         if timeout := environment.get("SEAWALL_TEST_TIMEOUT"):
             command += [f"--timeout={timeout}"]
-        code, output = self._run_child([*command, *options], environment)
+        # Whoever asks pytest for the output wants to read it as it comes.
+        code, output = self._run_child([*command, *options], environment, shown="-s" in options)
         result = _read_report(report)
         result.output = output
         result.ok = code == 0 and result.passed > 0
@@ -148,17 +161,26 @@ class Surroundings(contextlib.AbstractContextManager["Surroundings"]):
                 result.output += f"$ {' '.join(command)}\n{output}\n"
         return result
 
-    def _run_child(self, command: Sequence[str], environment: dict[str, str]) -> tuple[int, str]:
-        """Runs a command to its end: its exit status and all that it printed."""
+    def _run_child(
+        self, command: Sequence[str], environment: dict[str, str], *, shown: bool = False
+    ) -> tuple[int, str]:
+        """Runs a command to its end: its exit status and all that it printed, unless that was shown as it came."""
+        if self._over.is_set():
+            raise SurroundingsError("the run was broken off")
         child = subprocess.Popen(
-            command, cwd=PROJECT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            command,
+            cwd=PROJECT,
+            env=environment,
+            stdout=None if shown else subprocess.PIPE,
+            stderr=None if shown else subprocess.STDOUT,
+            start_new_session=True,  # Ctrl-C is for us alone, and we pass it on once: what tests changed, they put back
         )
         self._children.add(child)
         try:
             output, _ = child.communicate()
         finally:
             self._children.discard(child)
-        return child.returncode, output.decode(errors="replace")
+        return child.returncode, (output or b"").decode(errors="replace")
 
     def _role_environment(self, suite: Suite) -> dict[str, str]:
         """An environment under which any role's settings can be read."""

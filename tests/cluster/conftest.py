@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from tests.cluster.front import Front
 from tests.cluster.kubectl import Kubectl
-from tests.cluster.system import System
+from tests.cluster.system import PROJECT, System
 
 # What takes the system away for good comes last; `start` makes it from nothing.
 _ORDER = (
@@ -24,18 +27,27 @@ _ORDER = (
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: _ORDER.index(item.path.stem))
+    order = {name: number for number, name in enumerate(_ORDER)}
+    items.sort(key=lambda item: order.get(item.path.stem, -1))
 
 
 @pytest.fixture(scope="session")
 def kubectl() -> Kubectl:
-    return Kubectl.from_environment()
+    kubectl = Kubectl.from_environment()
+    Front.addresses()
+    return kubectl
 
 
 @pytest.fixture(scope="session")
 def declared(kubectl: Kubectl) -> System:
-    """The system as the overlay declares it, which may not be there yet."""
-    return System.of_environment(kubectl)
+    """The system as the overlay declares it, which may not be there yet. The cluster has what it needs."""
+    system = System.of_environment(kubectl)
+    system.refuse_foreign()
+    command = [sys.executable, "manage.py", "deploy", str(system.overlay), "--context", kubectl.context, "--check"]
+    said = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=300, check=False)
+    if said.returncode:
+        pytest.exit(f"{' '.join(command[1:])}:\n{said.stdout}{said.stderr}", 2)
+    return system
 
 
 @pytest.fixture

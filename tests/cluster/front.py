@@ -47,9 +47,14 @@ class Front:
     @classmethod
     def of_environment(cls, kubectl: Kubectl) -> Front:
         """The addresses SEAWALL_HTTPS and SEAWALL_HTTP; trusts the authorities of the Ingresses' certificates."""
-        front = cls(_address("SEAWALL_HTTPS"), _address("SEAWALL_HTTP"), _trust(kubectl))
+        front = cls(*cls.addresses(), _trust(kubectl))
         until(lambda: front.answers(PORTAL, "/sign-in"), f"https://{PORTAL} at SEAWALL_HTTPS", 60)
         return front
+
+    @staticmethod
+    def addresses() -> tuple[Address, Address]:
+        """What SEAWALL_HTTPS and SEAWALL_HTTP say; ends the session if they say nothing that can be used."""
+        return _address("SEAWALL_HTTPS"), _address("SEAWALL_HTTP")
 
     def line(self, host: str) -> Line:
         """A new connection, not made yet."""

@@ -22,6 +22,8 @@ from tests.cluster.front import API, IMAGES, PORTAL, Front, Line
 from tests.running import picture
 
 _CLOSED = (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError, ConnectionAbortedError)
+ANSWER_SECONDS, UPLOAD_SECONDS = 5.0, 17.0  # the gateway's deadlines (3 and 15), and the way there and back
+_LIMITED = b"This profile is limited at the moment"
 _FORM_TOKEN = re.compile(r'name="csrfmiddlewaretoken" value="([^"]+)"')
 
 
@@ -241,7 +243,9 @@ class Somebody:
 
     def _open_page(self) -> None:
         path = self._random.choice(["/profile", "/images", "/sessions", "/sign-in"])
-        self._ask(f"page {path}", PORTAL, "GET", path, 302 if path == "/sign-in" else 200)
+        page = self._ask(f"page {path}", PORTAL, "GET", path, 302 if path == "/sign-in" else 200)
+        if page and _LIMITED in page.body:
+            self._load.noted(f"page {path}", 200, "limited", 0)
 
     def _list_sessions(self) -> None:
         self._call("sessions", "GET", "/sessions", 200)
@@ -321,8 +325,11 @@ class Somebody:
         try:
             reply = self._exchange(host, method, path, sent, body)
             status = reply.status
+            took = time.monotonic() - started
             if status != expected:
                 reason = reply.body.decode(errors="replace")[:300] or "no body"
+            elif took > (UPLOAD_SECONDS if call == "upload" else ANSWER_SECONDS):
+                reason = f"late: after {took:.1f} s"
         except (OSError, http.client.HTTPException) as error:
             self._lines.pop(host).close()
             reason = repr(error)
@@ -340,16 +347,13 @@ class Somebody:
         line = self._lines[host]
         kept = line.sock is not None
         try:
-            return _once(line, method, path, headers, body)
+            line.request(method, path, body=body, headers=headers)
+            answer = line.getresponse()
         except _CLOSED:
             line.close()
             if not kept or method not in {"GET", "HEAD"}:
                 raise
             self._load.noted_reconnection()
-            return _once(line, method, path, headers, body)
-
-
-def _once(line: Line, method: str, path: str, headers: dict[str, str], body: bytes | None) -> Reply:
-    line.request(method, path, body=body, headers=headers)
-    answer = line.getresponse()
-    return Reply(answer.status, answer.read(), answer.headers.get_all("Set-Cookie") or [])
+            line.request(method, path, body=body, headers=headers)
+            answer = line.getresponse()
+        return Reply(answer.status, answer.read(), answer.headers.get_all("Set-Cookie") or [])

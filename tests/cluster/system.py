@@ -48,6 +48,7 @@ class System:
         self.kubectl = kubectl
         self.overlay = overlay
         self.namespaces = sorted(set(NAMESPACES.values()))
+        self._was_up = False
         secrets.create(overlay)
 
     @classmethod
@@ -78,9 +79,10 @@ class System:
     def apply(self) -> CompletedProcess[str]:
         """`kubectl apply -k` of the overlay."""
         self.refuse_foreign()
-        finished = self.kubectl.run("apply", "-k", str(self.overlay))
-        self.mark()
-        return finished
+        try:
+            return self.kubectl.run("apply", "-k", str(self.overlay))
+        finally:
+            self.mark()  # also what a command that failed has made
 
     def apply_objects(self, objects: Iterable[Object]) -> CompletedProcess[str]:
         """`kubectl apply` of objects instead of the overlay's own."""
@@ -88,7 +90,9 @@ class System:
 
     def mark(self) -> None:
         """Notes on the namespaces that these tests have made them."""
-        self.kubectl.run("annotate", "--overwrite", "namespace", *self.namespaces, f"{_MADE_HERE}=tests-cluster")
+        for namespace in self.namespaces:
+            words = ("annotate", "--overwrite", "namespace", namespace, f"{_MADE_HERE}=tests-cluster")
+            self.kubectl.run(*words, check=False)
 
     def remove(self) -> None:
         """Takes away the namespaces with all that is in them, and what the overlay has put elsewhere."""
@@ -130,12 +134,21 @@ class System:
             return bool(state) and all(state.values())
 
         until(complete, lambda: f"every workload is complete; {self.explain()}", seconds)
+        self._was_up = True
         return after
 
     def bring_up(self) -> None:
-        """Has the system there and Ready: applies the overlay, which changes nothing if all is as it should be."""
+        """Has the system there and Ready: applies the overlay, which changes nothing if all is as it should be.
+
+        Ends the session if it has never been: every other test would wait for it as long.
+        """
         self.apply()
-        self.wait_ready()
+        try:
+            self.wait_ready()
+        except AssertionError as error:
+            if not self._was_up:
+                pytest.exit(f"the system does not come up on this cluster: {error}", 1)
+            raise
         for role in REPLICATED:
             self.spread(role)
 

@@ -64,7 +64,35 @@ def test_an_image_tag_that_does_not_exist_is_named(
     assert front.answers(PORTAL, "/sign-in")
 
 
-def test_a_secret_that_is_missing_is_named_and_the_old_pods_serve(
+def test_a_secret_that_is_missing_is_named_before_anything_is_changed(
+    kubectl: Kubectl, system: System, overlay: Path
+) -> None:
+    patch = {"spec": {"template": {"spec": {"volumes": [{"name": "secrets", "secret": {"secretName": "absent"}}]}}}}
+    (gateway,) = [
+        one for one in system.rendered() if one["kind"] == "Deployment" and one["metadata"]["name"] == "gateway"
+    ]
+    (volume,) = [one["name"] for one in gateway["spec"]["template"]["spec"]["volumes"] if "secret" in one]
+    patch["spec"]["template"]["spec"]["volumes"][0]["name"] = volume
+    path = overlay / "kustomization.yaml"
+    document = yaml.safe_load(path.read_text())
+    target = {"kind": "Deployment", "name": "gateway"}
+    named = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "gateway"}}
+    document.setdefault("patches", []).append({"target": target, "patch": yaml.safe_dump(named | patch)})
+    path.write_text(yaml.safe_dump(document))
+    before = kubectl.json("-n", NAMESPACES["gateway"], "get", "deployment", "gateway")["metadata"]["generation"]
+
+    said = deploy(kubectl, overlay, "--timeout", "60")
+
+    text = said.stdout + said.stderr
+    assert said.returncode == 1, text
+    assert "There is no Secret absent in frontend-service" in text, text
+    assert text.rstrip().endswith("Nothing was changed on the cluster.")
+    assert "Traceback" not in text
+    after = kubectl.json("-n", NAMESPACES["gateway"], "get", "deployment", "gateway")["metadata"]["generation"]
+    assert after == before
+
+
+def test_a_secret_that_is_missing_is_told_by_an_event_and_the_old_pods_serve(
     kubectl: Kubectl, system: System, front: Front, put_back: object
 ) -> None:
     objects = [one for one in system.rendered() if one["kind"] == "Deployment" and one["metadata"]["name"] == "gateway"]
@@ -92,12 +120,7 @@ def test_a_secret_that_is_missing_is_named_and_the_old_pods_serve(
 def test_without_a_default_storage_class_the_command_says_so_before_it_changes_anything(
     kubectl: Kubectl, declared: System
 ) -> None:
-    classes = [
-        one["metadata"]["name"]
-        for one in kubectl.json("get", "storageclasses")["items"]
-        if one["metadata"].get("annotations", {}).get(DEFAULT_CLASS) == "true"
-    ]
-    assert classes, "this cluster has no default StorageClass to begin with"
+    classes = default_classes(kubectl)
     declared.remove()
     try:
         for name in classes:
@@ -105,21 +128,60 @@ def test_without_a_default_storage_class_the_command_says_so_before_it_changes_a
 
         said = deploy(kubectl, declared.overlay, "--timeout", "30")
         there = [one["metadata"]["name"] for one in kubectl.json("get", "namespaces")["items"]]
+        text = said.stdout + said.stderr
+        assert said.returncode == 1, text
+        assert re.search("default StorageClass", text, re.IGNORECASE), text
+        assert "Traceback" not in text
+        assert not set(there) & set(declared.namespaces), "something was applied"
         declared.apply()  # what happens to whoever does not ask the command
-        phases = until(lambda: {one["status"].get("phase") for one in kubectl.objects("pvc", "app-services")}, "claims")
-        waiting = declared.explain()
+        until(lambda: "PersistentVolumeClaim" in declared.explain(), "pods say that their claims wait")
+        phases = {one["status"].get("phase") for one in kubectl.objects("pvc", "app-services")}
     finally:
         for name in classes:
             kubectl.run("annotate", "--overwrite", "storageclass", name, f"{DEFAULT_CLASS}=true")
     declared.wait_ready()
 
+    assert phases == {"Pending"}
+
+
+def test_claims_that_nobody_makes_a_volume_for_are_named(kubectl: Kubectl, declared: System) -> None:
+    defaults = default_classes(kubectl)
+    nobody = {
+        "apiVersion": "storage.k8s.io/v1",
+        "kind": "StorageClass",
+        "metadata": {"name": "seawall-test-nobody", "annotations": {DEFAULT_CLASS: "true"}},
+        "provisioner": "seawall.test/nobody",
+    }
+    declared.remove()
+    try:
+        for name in defaults:
+            kubectl.run("annotate", "--overwrite", "storageclass", name, f"{DEFAULT_CLASS}=false")
+        declared.apply_objects([nobody])
+
+        said = deploy(kubectl, declared.overlay, "--timeout", "45")
+    finally:
+        declared.mark()  # the command has made the namespaces
+        kubectl.run("delete", "storageclass", "seawall-test-nobody", "--ignore-not-found")
+        for name in defaults:
+            kubectl.run("annotate", "--overwrite", "storageclass", name, f"{DEFAULT_CLASS}=true")
+        declared.remove()  # a claim keeps the class that it was made with
+
     text = said.stdout + said.stderr
     assert said.returncode == 1, text
-    assert re.search("default StorageClass", text, re.IGNORECASE), text
+    assert "seawall-test-nobody" in text, text
+    assert re.search(r"PersistentVolumeClaim \S*(?:images|data-postgres-0)", text), text
     assert "Traceback" not in text
-    assert not set(there) & set(declared.namespaces), "something was applied"
-    assert phases == {"Pending"}
-    assert "PersistentVolumeClaim" in waiting
+
+
+def default_classes(kubectl: Kubectl) -> list[str]:
+    """Names of the StorageClasses that claims without one get."""
+    classes = [
+        one["metadata"]["name"]
+        for one in kubectl.json("get", "storageclasses")["items"]
+        if one["metadata"].get("annotations", {}).get(DEFAULT_CLASS) == "true"
+    ]
+    assert classes, "this cluster has no default StorageClass to begin with"
+    return classes
 
 
 def pods_that_wait(kubectl: Kubectl) -> list[str]:

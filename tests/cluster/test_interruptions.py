@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -18,6 +19,7 @@ from tests.cluster.system import NAMESPACES, REPLICATED, System
 
 REQUESTS = int(os.environ.get("SEAWALL_CLUSTER_REQUESTS", "100000"))
 RATE = float(os.environ.get("SEAWALL_CLUSTER_RATE", "300"))  # a second, asked for
+RECONNECTED = 1 / 1000  # of all requests: more may not have been sent again because their connection was closed
 PEOPLE = 10  # so many requests at the same time: fewer than the gateway's bulkheads of two pods admit
 SECONDS = 3000.0  # for all requests
 ROLLED = (*REPLICATED, "console")
@@ -52,9 +54,12 @@ def test_a_pod_of_each_role_is_deleted_at_once(load: Load, kubectl: Kubectl, dec
 
 def test_the_node_without_postgresql_is_drained(load: Load, kubectl: Kubectl, declared: System) -> None:
     (database,) = declared.nodes_of("postgres")
+    for role in REPLICATED:
+        declared.spread(role)
     nodes = [node["metadata"]["name"] for node in kubectl.json("get", "nodes")["items"]]
-    drained = next((node for node in nodes if node != database and node in declared.nodes_of("gateway")), None)
-    assert drained is not None, f"no pod of gateway is beside PostgreSQL's node {database}: this needs two nodes"
+    used = [node for node in nodes if all(node in declared.nodes_of(role) for role in REPLICATED)]
+    drained = next((node for node in used if node != database), None)
+    assert drained is not None, f"no node beside PostgreSQL's {database} has a pod of each role: this needs two nodes"
 
     try:
         # Only the system's own pods: what a controller of the cluster is to do when it is evicted is not ours to show.
@@ -83,32 +88,63 @@ def test_every_pod_of_a_role_is_replaced_by_a_rollout(load: Load, declared: Syst
     nothing_failed(load)
 
 
-def test_a_release_whose_image_is_not_there_stops_and_harms_nobody(
-    load: Load, kubectl: Kubectl, declared: System
+def with_an_image_that_is_not_there(pod: dict[str, Any]) -> None:
+    for container in pod["containers"]:
+        container["image"] = container["image"].rpartition(":")[0] + ":is-not-there"
+
+
+def with_a_program_that_ends(pod: dict[str, Any]) -> None:
+    for container in pod["containers"]:
+        container["command"] = ["python", "-c", "raise SystemExit('is-not-there')"]
+        if "nginx" in container["image"]:
+            container["command"] = ["nginx", "-c", "/is-not-there"]
+
+
+def with_a_migration_that_fails(pod: dict[str, Any]) -> None:
+    for container in pod.get("initContainers", []):
+        if container["name"].startswith("migrate"):
+            container["command"] = ["python", "manage.py", "migrate", "is-not-there"]
+
+
+@pytest.mark.parametrize(
+    ("breaks", "roles"),
+    [
+        (with_an_image_that_is_not_there, REPLICATED),
+        (with_a_program_that_ends, REPLICATED),
+        (with_a_migration_that_fails, ("auth", "images")),
+    ],
+    ids=lambda value: value.__name__ if callable(value) else "",
+)
+def test_a_broken_release_stops_and_harms_nobody(
+    load: Load, kubectl: Kubectl, declared: System, breaks: Callable[[dict[str, Any]], None], roles: tuple[str, ...]
 ) -> None:
-    bad, deadlines = copy.deepcopy(declared.rendered()), {}
-    for one in bad:
-        if one["kind"] == "Deployment" and one["metadata"]["name"] in REPLICATED:
-            for container in one["spec"]["template"]["spec"]["containers"]:
-                container["image"] = container["image"].rpartition(":")[0] + ":is-not-there"
-            deadlines[one["metadata"]["name"]] = one["spec"]["progressDeadlineSeconds"]
+    bad, least = [], {}
+    for one in copy.deepcopy(declared.rendered()):
+        name = one["metadata"]["name"]
+        if one["kind"] == "HorizontalPodAutoscaler" and name in roles:
+            least[name] = one["spec"]["minReplicas"]
+        if one["kind"] == "Deployment" and name in roles:
+            bad.append(one)
+            breaks(one["spec"]["template"]["spec"])
             # As long as the slowest start takes, and no longer than a test should.
             one["spec"]["progressDeadlineSeconds"] = 60
-    before = {role: {pod["metadata"]["uid"] for pod in declared.ready_pods(role)} for role in REPLICATED}
+    before = {role: {pod["metadata"]["uid"] for pod in declared.ready_pods(role)} for role in roles}
 
     try:
         declared.apply_objects(bad)
-        for role in REPLICATED:
+        for role in roles:
             until(lambda role=role: stuck(kubectl, role), f"the rollout of {role} is told to be stuck", 180)
-        for role in REPLICATED:
-            assert before[role] <= {pod["metadata"]["uid"] for pod in declared.ready_pods(role)}, f"{role}: old pods"
+        serving = {role: {pod["metadata"]["uid"] for pod in declared.ready_pods(role)} for role in roles}
         told = declared.explain()
     finally:
         declared.apply()
     declared.wait_ready()
 
-    assert set(deadlines) == set(REPLICATED)
-    assert "is-not-there" in told
+    assert set(least) == set(roles)
+    for role in roles:
+        assert serving[role] <= before[role], f"a pod of the broken release of {role} was Ready"
+        assert len(serving[role]) >= least[role], f"{role}: too few of the old pods serve"
+    assert all(role in told for role in roles), told
     nothing_failed(load)
 
 
@@ -137,9 +173,11 @@ def test_none_of_all_the_requests_failed(
 
     until(enough, f"{REQUESTS} requests", SECONDS)
 
-    figure = f"{load.summary()}; {rollouts} more rollouts; {dict(load.answered.most_common())}"
+    memory = declared.memory()
+    figure = f"{load.summary()}; {rollouts} more rollouts; {dict(load.answered.most_common())}; MiB a pod {memory}"
     record_testsuite_property("figure", figure)
     print(f"\n{figure}")
     assert load.failures == [], load.failures[:10]
     assert load.total >= REQUESTS
+    assert load.reconnected <= load.total * RECONNECTED, figure
     assert load.lost() == []

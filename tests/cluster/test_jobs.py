@@ -23,7 +23,7 @@ def test_a_job_succeeds(kubectl: Kubectl, system: System, name: str) -> None:
     try:
         kubectl.run("-n", NAMESPACE, "create", "job", run, f"--from=cronjob/{name}")
 
-        until(lambda: ended(kubectl, run), f"job {name} ends; {system.explain()}", 300)
+        until(lambda: ended(kubectl, run), lambda: f"job {name} ends; {system.explain()}", 300)
 
         assert ended(kubectl, run) == "Complete", kubectl.run(
             "-n", NAMESPACE, "logs", f"job/{run}", "--all-containers", check=False

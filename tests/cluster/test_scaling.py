@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import json
 import multiprocessing
 import time
@@ -11,13 +12,14 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.front import IMAGES, Front
+from tests.cluster.front import IMAGES, Front, Line
 from tests.cluster.kubectl import Kubectl, until
 from tests.cluster.load import Load, Somebody
 from tests.cluster.system import NAMESPACES, System
 
 READERS = 2
 RATE = 1000.0  # reads a second of each reader at most
+CALM = 20.0  # reads a second of each reader while pods go again: two pods serve that with hardly any work
 SECONDS = 600.0
 PERIOD = 60.0  # seconds of the step's policy: pods that went in the last one may come back beside the eight
 NAMESPACE = NAMESPACES["files"]
@@ -36,34 +38,56 @@ def path(front: Front) -> str:
 
 @contextlib.contextmanager
 def reading(front: Front, path: str) -> Iterator[Any]:
-    """Reads an image again and again, in processes of their own; gives the counters of answers and of failures."""
+    """Reads an image again and again, in processes of their own.
+
+    Gives the counters of answers and of failures, and the rate, which may be changed.
+    """
     context = multiprocessing.get_context("fork")
     answered, failed, over = context.Value("q", 0), context.Value("q", 0), context.Event()
-    readers = [context.Process(target=_read, args=(front, path, answered, failed, over)) for _ in range(READERS)]
+    rate = context.Value("d", RATE)
+    readers = [context.Process(target=_read, args=(front, path, answered, failed, rate, over)) for _ in range(READERS)]
     for reader in readers:
         reader.start()
     try:
-        yield answered, failed
+        yield answered, failed, rate
+        assert all(reader.is_alive() for reader in readers), "a reader has ended before its time"
     finally:
         over.set()
         for reader in readers:
             reader.join(30)
 
 
-def _read(front: Front, path: str, answered: Any, failed: Any, over: Any) -> None:
+def _read(front: Front, path: str, answered: Any, failed: Any, rate: Any, over: Any) -> None:
     lines = [front.line(IMAGES) for _ in range(8)]
     due = time.monotonic()
     while not over.is_set():
-        for line in lines:
-            line.request("GET", path)
-        for line in lines:
-            answer = line.getresponse()
-            answer.read()
-            counter = answered if answer.status == 200 else failed
-            with counter.get_lock():
-                counter.value += 1
-        due = max(due + len(lines) / RATE, time.monotonic() - 1)
+        asked = [line for line in lines if _asked(line, path, failed)]
+        for line in asked:
+            try:
+                answer = line.getresponse()
+                is_whole = bool(answer.read()) and answer.status == 200
+            except (OSError, http.client.HTTPException):
+                line.close()
+                is_whole = False
+            _count(answered if is_whole else failed)
+        due = max(due + len(lines) / rate.value, time.monotonic() - 1)
         over.wait(max(0.0, due - time.monotonic()))
+
+
+def _asked(line: Line, path: str, failed: Any) -> bool:
+    """Whether a request could be sent."""
+    try:
+        line.request("GET", path)
+    except (OSError, http.client.HTTPException):
+        line.close()
+        _count(failed)
+        return False
+    return True
+
+
+def _count(counter: Any) -> None:
+    with counter.get_lock():
+        counter.value += 1
 
 
 def sampled(kubectl: Kubectl) -> dict[str, str]:
@@ -113,15 +137,18 @@ def test_files_walk_from_two_to_eighteen_and_back(
             walk.append((round(time.monotonic() - started), now))
         return now == wanted
 
-    with reading(front, path) as (answered, failed):
+    with reading(front, path) as (answered, failed, rate):
         until(lambda: at(18), lambda: f"18 pods; so far {walk}", SECONDS)
         until(lambda: len(system.ready_pods("files")) == 18, lambda: f"18 Ready pods; {system.explain()}", SECONDS)
         ready_after = round(time.monotonic() - started)
         reads, seconds = answered.value, time.monotonic() - started
-    until(lambda: at(2), lambda: f"two pods again; so far {walk}", SECONDS)
+        rate.value = CALM
+        until(lambda: at(2), lambda: f"two pods again; so far {walk}", SECONDS)
+        until(lambda: len(kubectl.pods(NAMESPACE, "files")) == 2, "the other pods have gone", SECONDS)
 
     figure = f"files walked {walk} (seconds, pods), 18 Ready after {ready_after} s; {reads / seconds:.0f} reads/s"
     record_testsuite_property("figure", figure)
     print(f"\n{figure}")
     assert failed.value == 0
+    assert answered.value > reads
     assert [pods for _, pods in walk] == [2, 10, 18, 10, 2]
