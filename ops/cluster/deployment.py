@@ -13,9 +13,6 @@ from ops.cluster.rollout import NotReady, Rollout
 from ops.errors import OperatorError
 from ops.progress import Progress
 
-WEBHOOK_SECONDS = 120.0
-"""How long a webhook that has just been installed may take to answer."""
-
 UNCHANGED = "Nothing was changed on the cluster."
 
 
@@ -96,7 +93,7 @@ class Deployment:
 
     def _dry_run(self, manifests: Manifests, seconds: float) -> list[str]:
         self.listener.begin("dry run")
-        deadline = time.monotonic() + min(seconds, WEBHOOK_SECONDS)
+        deadline = time.monotonic() + seconds
         return self._told(dry_run(self.kubectl, manifests, deadline=deadline, say=self.listener.say))
 
     def _told(self, check: Check) -> list[str]:

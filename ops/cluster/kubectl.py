@@ -6,17 +6,22 @@ The context is named in every call, so that nothing depends on, or changes, whic
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 from dataclasses import dataclass
 from typing import Any
 
+from ops.cluster.shapes import mapping, mappings, text
 from ops.errors import OperatorError
 
 Object = dict[str, Any]
 """A Kubernetes object, or a list of them, as JSON says it."""
 
 REQUEST_SECONDS = 20.0
+
+_LOG_HEADER = re.compile(r"[IWEF]\d{4} \d\d:\d\d:\d\d\.\d+ +\d+ [^ ]+\.go:\d+\] ")
+"""With which lines begin that kubectl writes for its own developers."""
 
 
 class KubectlError(OperatorError):
@@ -36,6 +41,11 @@ class Output:
     text: str
     errors: str
     warnings: tuple[str, ...]
+
+    @property
+    def is_answer(self) -> bool:
+        """Whether the server has spoken, be it to refuse. If not, it is away, or kubectl has not asked it."""
+        return self.status == 0 or "Error from server" in self.errors
 
 
 class Kubectl:
@@ -72,11 +82,16 @@ class Kubectl:
         except OSError as error:
             raise KubectlError(f"{self._program} cannot be run: {error}") from error
         lines = done.stderr.splitlines()
+        warnings = [line for line in lines if line.startswith("Warning:")]
+        log = [line for line in lines if _LOG_HEADER.match(line)]
+        errors = [line for line in lines if line not in warnings and line not in log]
+        if not any(line.strip() for line in errors):  # what it has only logged is better than nothing
+            errors = [_LOG_HEADER.sub("", line) for line in log[-1:]]
         return Output(
             status=done.returncode,
             text=done.stdout,
-            errors="\n".join(line for line in lines if not line.startswith("Warning:")).strip(),
-            warnings=tuple(line.removeprefix("Warning:").strip() for line in lines if line.startswith("Warning:")),
+            errors="\n".join(errors).strip(),
+            warnings=tuple(line.removeprefix("Warning:").strip() for line in warnings),
         )
 
     def text(self, *words: str, stdin: str | None = None, seconds: float = REQUEST_SECONDS) -> str:
@@ -93,6 +108,16 @@ class Kubectl:
     def get(self, *words: str) -> Object:
         """`kubectl get … -o json`. Raises KubectlError; see `is_not_found`."""
         return self._parsed(self.text("get", *words, "-o", "json"))
+
+    def items(self, *words: str) -> list[Object]:
+        """The objects of such a list, each of which has a name. Raises KubectlError."""
+        found = self.get(*words).get("items")
+        if not isinstance(found, list):
+            raise KubectlError(
+                f"the server has answered to `kubectl get {' '.join(words)}` with something that is no list: does "
+                f"context {self.context} lead to the API server of a cluster?"
+            )
+        return [each for each in mappings(found) if text(mapping(each, "metadata").get("name"))]
 
     def find(self, *words: str) -> Object | None:
         """The same; None when it is not there."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections import defaultdict
 from collections.abc import Iterator
@@ -10,10 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import yaml
-
 from ops.cluster.kubectl import Kubectl, KubectlError, Object
-from ops.cluster.secrets import KEYS, KUSTOMIZATION, NoOverlay
+from ops.cluster.overlay import OverlayError, YamlError, kustomization_text, layers, yaml_documents
+from ops.cluster.secrets import KEYS
+from ops.cluster.shapes import mapping, mappings, text
 from ops.errors import OperatorError
 
 CNPG = "postgresql.cnpg.io"
@@ -25,10 +26,6 @@ BASIC_AUTH = ("password", "username")
 
 _ISSUER_ANNOTATIONS = (f"{CERT_MANAGER}/issuer", f"{CERT_MANAGER}/cluster-issuer")
 _MISSING_SECRETS = re.compile(r"secrets/[\w.-]+\.env")
-
-
-class OverlayError(OperatorError):
-    """The overlay cannot be rendered. The message says why."""
 
 
 @dataclass(frozen=True)
@@ -64,10 +61,9 @@ class Manifests:
 
 def render(kubectl: Kubectl, overlay: Path) -> Manifests:
     """What `kubectl kustomize OVERLAY` says. Raises NoOverlay, OverlayError."""
-    if not (overlay / KUSTOMIZATION).is_file():
-        raise NoOverlay(overlay)
+    kustomization_text(overlay)
     try:
-        text = kubectl.text("kustomize", str(overlay))
+        rendered = kubectl.text("kustomize", str(overlay))
     except KubectlError as error:
         if _MISSING_SECRETS.search(str(error)) and "no such file" in str(error):
             raise OverlayError(
@@ -75,18 +71,31 @@ def render(kubectl: Kubectl, overlay: Path) -> Manifests:
             ) from error
         raise OverlayError(f"{overlay} cannot be rendered: {error}") from error
     try:
-        objects = [each for each in yaml.safe_load_all(text) if each]
-        _ = [(each["apiVersion"], each["kind"], each["metadata"]["name"]) for each in objects]
-    except (yaml.YAMLError, KeyError, TypeError) as error:
-        raise OverlayError(f"{overlay} does not render to Kubernetes objects: {error!r}") from error
+        objects = [each for each in yaml_documents(rendered) if each]
+    except YamlError as error:
+        raise OverlayError(f"{overlay} does not render to Kubernetes objects: {error}.") from error
+    for number, each in enumerate(objects, 1):
+        if lacking := _lacking(each):
+            which = " ".join(filter(None, (text(mapping(each).get("kind")), f"number {number}")))
+            raise OverlayError(f"{overlay} does not render to Kubernetes objects: {which} has no {lacking}.")
     if not objects:
         raise OverlayError(f"{overlay} renders to nothing: its kustomization names no resources.")
     return Manifests(overlay=overlay, objects=objects)
 
 
+def _lacking(each: Any) -> str | None:
+    """The field that every object has and this one has not, or not as a string."""
+    found = {
+        "apiVersion": mapping(each).get("apiVersion"),
+        "kind": mapping(each).get("kind"),
+        "metadata.name": mapping(each, "metadata").get("name"),
+    }
+    return next((field for field, value in found.items() if not text(value)), None)
+
+
 def namespace_of(each: Object) -> str:
     """Its namespace; empty for what is in none."""
-    return str(each["metadata"].get("namespace", ""))
+    return text(each["metadata"].get("namespace"))
 
 
 def name_of(each: Object) -> str:
@@ -98,13 +107,12 @@ def pod_specs(objects: list[Object]) -> Iterator[tuple[Object, Object]]:
     """Each object that makes pods, with the specification of its pods: empty where the object has none, which the
     server refuses with better words."""
     for each in objects:
-        spec = each.get("spec") or {}
         if each["kind"] == "CronJob":
-            spec = (spec.get("jobTemplate") or {}).get("spec") or {}
-        if each["kind"] in {"Deployment", "StatefulSet", "DaemonSet", "CronJob", "Job", "ReplicaSet"}:
-            yield each, (spec.get("template") or {}).get("spec") or {}
+            yield each, mapping(each, "spec", "jobTemplate", "spec", "template", "spec")
+        elif each["kind"] in {"Deployment", "StatefulSet", "DaemonSet", "Job", "ReplicaSet"}:
+            yield each, mapping(each, "spec", "template", "spec")
         elif each["kind"] == "Pod":
-            yield each, spec
+            yield each, mapping(each, "spec")
 
 
 @dataclass
@@ -115,8 +123,11 @@ class _Needs:
     consumers: dict[tuple[str, str], list[str]] = field(default_factory=lambda: defaultdict(list))
 
     def add(self, consumer: Object, name: str, keys: set[str]) -> None:
+        """A reference without a name is left to the server."""
+        if not name:
+            return
         place = (namespace_of(consumer), name)
-        self.keys[place] |= keys
+        self.keys[place] |= keys - {""}
         if name_of(consumer) not in self.consumers[place]:
             self.consumers[place].append(name_of(consumer))
 
@@ -129,16 +140,15 @@ def secrets_needed(manifests: Manifests) -> list[SecretNeed]:
     for owner, spec in pod_specs(manifests.objects):
         _needs_of_pod(needs, owner, spec, config)
     for each in manifests.of_kind("ServiceAccount"):
-        for reference in each.get("imagePullSecrets") or []:
-            needs.add(each, reference["name"], {DOCKER_CONFIG})
+        for reference in mappings(each.get("imagePullSecrets")):
+            needs.add(each, text(reference.get("name")), {DOCKER_CONFIG})
     for each in manifests.of_kind("Cluster"):
-        for name, keys in _references(each.get("spec") or {}):
+        for name, keys in _references(each.get("spec")):
             needs.add(each, name, keys)
     for each in manifests.of_kind("Ingress"):
-        if not any(note in (each["metadata"].get("annotations") or {}) for note in _ISSUER_ANNOTATIONS):
-            for entry in (each.get("spec") or {}).get("tls") or []:
-                if entry.get("secretName"):
-                    needs.add(each, entry["secretName"], {"tls.crt", "tls.key"})
+        if not any(note in mapping(each, "metadata", "annotations") for note in _ISSUER_ANNOTATIONS):
+            for entry in mappings(mapping(each, "spec").get("tls")):
+                needs.add(each, text(entry.get("secretName")), {"tls.crt", "tls.key"})
     made = _made_here(manifests)
     return [
         SecretNeed(namespace, name, frozenset(keys), tuple(needs.consumers[namespace, name]))
@@ -150,7 +160,7 @@ def secrets_needed(manifests: Manifests) -> list[SecretNeed]:
 def _made_here(manifests: Manifests) -> set[tuple[str, str]]:
     made = {(namespace_of(each), each["metadata"]["name"]) for each in manifests.of_kind("Secret")}
     certificates = manifests.of_kind("Certificate")
-    made |= {(namespace_of(each), (each.get("spec") or {}).get("secretName", "")) for each in certificates}
+    made |= {(namespace_of(each), text(mapping(each, "spec").get("secretName"))) for each in certificates}
     for each in manifests.of_kind("Cluster"):
         name = each["metadata"]["name"]
         made |= {(namespace_of(each), f"{name}-{suffix}") for suffix in ("app", "superuser", "ca", "server")}
@@ -158,44 +168,53 @@ def _made_here(manifests: Manifests) -> set[tuple[str, str]]:
 
 
 def _needs_of_pod(needs: _Needs, owner: Object, spec: Object, config: dict[tuple[str, str], Object]) -> None:
-    for reference in spec.get("imagePullSecrets") or []:
-        needs.add(owner, reference["name"], {DOCKER_CONFIG})
+    for reference in mappings(spec.get("imagePullSecrets")):
+        needs.add(owner, text(reference.get("name")), {DOCKER_CONFIG})
     whole: dict[str, str] = {}  # volume → Secret of which every key becomes a file
-    for volume in spec.get("volumes") or []:
-        secret = volume.get("secret")
-        if secret and not secret.get("optional"):
-            name, items = secret["secretName"], secret.get("items")
-            if not items:
-                whole[volume["name"]] = name
-            keys = {item["key"] for item in items} if items else set(KEYS.get(name, ()))
-            needs.add(owner, name, keys)
-        for source in (volume.get("projected") or {}).get("sources") or []:
-            part = source.get("secret")
-            if part and not part.get("optional"):
-                needs.add(owner, part["name"], {item["key"] for item in part.get("items") or []})
-    for container in [*(spec.get("initContainers") or []), *(spec.get("containers") or [])]:
+    for volume in mappings(spec.get("volumes")):
+        secret = _required(volume, "secret")
+        name, items = text(secret.get("secretName")), secret.get("items")
+        if name and not items:
+            whole[text(volume.get("name"))] = name
+        needs.add(owner, name, _keys_of(items) if items else set(KEYS.get(name, ())))
+        for source in mappings(mapping(volume, "projected").get("sources")):
+            part = _required(source, "secret")
+            needs.add(owner, text(part.get("name")), _keys_of(part.get("items")))
+    for container in containers(spec):
         variables: dict[str, str] = {}
-        for source in container.get("envFrom") or []:
-            secret = source.get("secretRef")
-            if secret and not secret.get("optional"):
-                needs.add(owner, secret["name"], set(KEYS.get(secret["name"], ())))
-            reference = source.get("configMapRef")
-            if reference and (namespace_of(owner), reference["name"]) in config:
-                variables |= config[namespace_of(owner), reference["name"]].get("data") or {}
-        for variable in container.get("env") or []:
-            secret = (variable.get("valueFrom") or {}).get("secretKeyRef")
-            if secret and not secret.get("optional"):
-                needs.add(owner, secret["name"], {secret["key"]})
-            variables[variable["name"]] = str(variable.get("value", ""))
+        for source in mappings(container.get("envFrom")):
+            name = text(_required(source, "secretRef").get("name"))
+            needs.add(owner, name, set(KEYS.get(name, ())))
+            place = (namespace_of(owner), text(mapping(source, "configMapRef").get("name")))
+            variables |= mapping(config.get(place), "data")
+        for variable in mappings(container.get("env")):
+            secret = _required(mapping(variable, "valueFrom"), "secretKeyRef")
+            needs.add(owner, text(secret.get("name")), {text(secret.get("key"))})
+            variables[text(variable.get("name"))] = text(variable.get("value"))
         mounts = {
-            PurePosixPath(mount["mountPath"]): whole[mount["name"]]
-            for mount in container.get("volumeMounts") or []
-            if mount["name"] in whole
+            PurePosixPath(text(mount.get("mountPath"))): whole[text(mount.get("name"))]
+            for mount in mappings(container.get("volumeMounts"))
+            if text(mount.get("name")) in whole
         }
         for name, value in variables.items():
-            path = PurePosixPath(value)
-            if name.endswith("_FILE") and path.parent in mounts:
+            path = PurePosixPath(text(value))
+            if text(name).endswith("_FILE") and path.parent in mounts:
                 needs.add(owner, mounts[path.parent], {path.name})
+
+
+def containers(spec: Object) -> list[Object]:
+    """Those of a specification of pods, the ones that run first included."""
+    return [*mappings(spec.get("initContainers")), *mappings(spec.get("containers"))]
+
+
+def _required(value: Object, field: str) -> Object:
+    """The reference to a Secret in this field; empty where pods start without it."""
+    reference = mapping(value, field)
+    return {} if reference.get("optional") else reference
+
+
+def _keys_of(items: Any) -> set[str]:
+    return {text(item.get("key")) for item in mappings(items)}
 
 
 def _references(value: Any, key: str = "") -> Iterator[tuple[str, set[str]]]:
@@ -207,35 +226,30 @@ def _references(value: Any, key: str = "") -> Iterator[tuple[str, set[str]]]:
     elif isinstance(value, dict):
         if isinstance(value.get("name"), str) and (key.lower().endswith("secret") or set(value) == {"name", "key"}):
             signs_in = key in {"passwordSecret", "secret", "superuserSecret"}
-            yield value["name"], {value["key"]} if "key" in value else set(BASIC_AUTH if signs_in else ())
+            yield value["name"], {text(value["key"])} if "key" in value else set(BASIC_AUTH if signs_in else ())
         for name, each in value.items():
-            yield from _references(each, name)
+            yield from _references(each, text(name))
 
 
 def image_entry(overlay: Path, image: str) -> str | None:
-    """Where the overlay, or what it is built on, names this image: `file:line`; None when no `images:` entry does."""
+    """Where the overlay, or what it is built on, names this image: `file:line`; None when no `images:` entry does, or
+    when a kustomization cannot be read."""
     repository = image.partition("@")[0]
     if ":" in repository.rpartition("/")[2]:
         repository = repository.rpartition(":")[0]
-    folders, seen = [overlay.resolve()], set()
-    while folders:
-        folder = folders.pop(0)
-        path = folder / KUSTOMIZATION
-        if folder in seen or not path.is_file():
-            continue
-        seen.add(folder)
-        text = path.read_text()
-        content = yaml.safe_load(text) or {}
-        images = re.search(r"^images:", text, re.MULTILINE)  # a Secret above may have the name of an image
-        for entry in content.get("images") or []:
-            if repository in (entry.get("newName"), entry.get("name")):
-                name = re.compile(rf"^[ -]*name: *[\"']?{re.escape(entry['name'])}[\"']? *$", re.MULTILINE)
-                line = name.search(text, images.end() if images else 0)
-                number = text.count("\n", 0, line.start()) + 1 if line else 1
-                return f"{_short(path, overlay)}:{number}"
-        for part in [*(content.get("resources") or []), *(content.get("components") or [])]:
-            if "://" not in part:
-                folders.append((folder / part).resolve())
+    try:
+        for layer in layers(overlay, "resources", "components"):
+            images = re.search(r"^images:", layer.text, re.MULTILINE)  # a Secret above may have the name of an image
+            for entry in layer.entries("images"):
+                if repository in (entry.get("newName"), entry.get("name")):
+                    field = "name" if text(entry.get("name")) else "newName"
+                    value = re.escape(entry[field])
+                    named = re.compile(rf"^[ -]*{field}: *[\"']?{value}[\"']? *$", re.MULTILINE)
+                    line = named.search(layer.text, images.end() if images else 0)
+                    number = layer.text.count("\n", 0, line.start()) + 1 if line else 1
+                    return f"{_short(Path(os.path.realpath(layer.path)), overlay)}:{number}"
+    except OperatorError:
+        return None  # it could be read when it was rendered
     return None
 
 

@@ -117,8 +117,8 @@ class Rollout:
             for kind, more in KINDS_OF_OPERATORS.items():
                 if any(item.kind == kind and item.namespace == namespace for item in self._waiting):
                     kinds += more
-            objects += self._kubectl.get(",".join(kinds), "-n", namespace)["items"]
-            events += self._kubectl.get("events", "-n", namespace)["items"]
+            objects += self._kubectl.items(",".join(kinds), "-n", namespace)
+            events += self._kubectl.items("events", "-n", namespace)
         return Snapshot(objects, events)
 
     def _keep_in_mind(self, current: list[Trouble]) -> None:

@@ -7,17 +7,20 @@ made from what exists wherever it can be, so that an interrupted run is finished
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import secrets
+import stat
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
-import yaml
-
+from ops.cluster.overlay import layers
+from ops.cluster.shapes import texts
 from ops.errors import OperatorError
 from ops.secrets import named_key, write_private_text
 
@@ -31,8 +34,10 @@ KEYS: dict[str, tuple[str, ...]] = {
 }
 """The keys of each Secret that an overlay with secret files makes."""
 
-KUSTOMIZATION = "kustomization.yaml"
 DATABASE_HOST = "postgres.app-services.svc"
+
+LOCK_SECONDS = 10.0
+"""How long another run may take before this one gives up."""
 
 _SHORTEST_SECRET_KEY = 50  # what the settings of every role ask for
 
@@ -49,16 +54,6 @@ class SecretFile:
     is_new: bool
 
 
-class NoOverlay(OperatorError):
-    """The folder has no kustomization."""
-
-    def __init__(self, overlay: Path) -> None:
-        super().__init__(
-            f"{overlay} is no overlay: there is no {KUSTOMIZATION} in it. Name a folder such as "
-            "kustomize/overlays/minikube."
-        )
-
-
 class SecretFileError(OperatorError):
     """A file of secrets is damaged, or contradicts another one. Nothing was written."""
 
@@ -66,7 +61,7 @@ class SecretFileError(OperatorError):
 def create(overlay: Path) -> list[str]:
     """Complete the secret files of the overlay (a folder with a kustomization); the paths of those that it has changed.
 
-    Raises OperatorError: no overlay there, a damaged file, files that contradict each other, a folder that cannot be
+    Raises NoOverlay, or OperatorError: a damaged file, files that contradict each other, a folder that cannot be
     written.
     """
     return [str(file.path) for file in complete(overlay) if file.added]
@@ -82,30 +77,22 @@ def complete(overlay: Path) -> list[SecretFile]:
         with _only_one(folder):
             return _complete(folder)
     except OSError as error:
-        raise OperatorError(
-            f"The secrets cannot be written ({error}): run as the user to whom {overlay} belongs, or make room there."
-        ) from error
+        what = f"The secrets cannot be made: {error.filename or folder}: {error.strerror}."
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            do = "Make room there and run the same command again; the files that are there are whole."
+        elif error.errno == errno.EROFS:
+            do = "Make its file system writable, or copy the overlay to one that is."
+        else:
+            do = f"Run as the user to whom {overlay} belongs."
+        raise OperatorError(f"{what} {do}") from error
 
 
 def _folder(overlay: Path) -> Path:
     """Where the overlay, or the one that it is built on, expects the files."""
-    if not (overlay / KUSTOMIZATION).is_file():
-        raise NoOverlay(overlay)
-    overlays = [overlay]
-    seen: set[Path] = set()
-    for each in overlays:
-        if each.resolve() in seen:
-            continue  # kustomize refuses a circle, in words of its own
-        seen.add(each.resolve())
-        try:
-            content = yaml.safe_load((each / KUSTOMIZATION).read_text()) or {}
-            sources = [source for entry in content.get("secretGenerator") or [] for source in entry.get("envs") or []]
-            parts = [each / part for part in content.get("resources") or []]
-        except (OSError, ValueError, yaml.YAMLError, AttributeError, TypeError) as error:
-            raise OperatorError(f"{each / KUSTOMIZATION} cannot be read: {error}") from error
+    for layer in layers(overlay, "resources"):
+        sources = [source for entry in layer.entries("secretGenerator") for source in texts(entry.get("envs"))]
         if any(source.startswith("secrets/") for source in sources):
-            return Path(os.path.normpath(each / "secrets"))
-        overlays += [part for part in parts if (part / KUSTOMIZATION).is_file()]
+            return Path(os.path.normpath(layer.folder / "secrets"))
     raise OperatorError(
         f"{overlay} makes no Secrets from files: its Secrets must be on the cluster before it is deployed. "
         "`manage.py deploy --check` names those that are missing, with their keys."
@@ -114,35 +101,82 @@ def _folder(overlay: Path) -> Path:
 
 def _complete(folder: Path) -> list[SecretFile]:
     paths = {secret: folder / f"{secret}.env" for secret in KEYS}
-    texts = {secret: _text(path) for secret, path in paths.items()}
-    stored = {secret: _parsed(paths[secret], text or "", KEYS[secret]) for secret, text in texts.items()}
+    before = {secret: _text(path) for secret, path in paths.items()}
+    stored = {secret: _parsed(paths[secret], text or "", KEYS[secret]) for secret, text in before.items()}
     wanted = _completed(stored)
     _check_agreement(folder, wanted)
     files = []
     for secret, path in paths.items():
         added = tuple(key for key in KEYS[secret] if key not in stored[secret])
-        text = texts[secret]
+        text = before[secret]
         if added:
             kept = text if text is None or text.endswith("\n") or not text else f"{text}\n"
             lines = [f"{key}={wanted[secret][key]}\n" for key in added]
             write_private_text(path, "".join([kept or "", *lines]))
         else:
-            path.chmod(0o600)
+            _close(path, 0o600)
         files.append(SecretFile(path=path, added=added, is_new=text is None))
     return files
 
 
+def _close(path: Path, mode: int) -> None:
+    """Give it this mode if it has another one: where all is right, nothing has to be writable."""
+    if stat.S_IMODE(path.stat().st_mode) != mode:
+        path.chmod(mode)
+
+
 @contextmanager
 def _only_one(folder: Path) -> Iterator[None]:
-    """Make the folder and keep other runs out, which would make other values."""
-    folder.mkdir(mode=0o700, exist_ok=True)
-    folder.chmod(0o700)
+    """Make the folder and keep other runs out, which would make other values. Raises OSError, OperatorError when
+    another run does not end."""
+    if not folder.is_dir():
+        try:
+            folder.mkdir(mode=0o700)
+        except FileExistsError as error:
+            if not folder.is_dir():  # or another run was quicker
+                raise OperatorError(
+                    f"{folder} is no folder, and the secrets belong into one: move it away and run the same command "
+                    "again."
+                ) from error
+    _close(folder, 0o700)
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        _lock(folder, descriptor)
         yield
     finally:
         os.close(descriptor)
+
+
+def _lock(folder: Path, descriptor: int) -> None:
+    deadline = time.monotonic() + LOCK_SECONDS
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                holder = _holder(descriptor) or "another process, which this user cannot see"
+                raise OperatorError(
+                    f"{folder} has been locked for {LOCK_SECONDS:.0f} s by {holder}: let it end, or end it, and run "
+                    "the same command again."
+                ) from None
+            time.sleep(0.05)
+        else:
+            return
+
+
+def _holder(descriptor: int) -> str | None:
+    """Who has locked what this descriptor is of: process and command; None if Linux does not tell (proc_locks(5))."""
+    status = os.fstat(descriptor)
+    place = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
+    try:
+        for line in Path("/proc/locks").read_text().splitlines():
+            words = line.split()
+            if words[1:2] == ["FLOCK"] and words[5] == place:
+                command = Path(f"/proc/{words[4]}/cmdline").read_bytes().replace(b"\0", b" ")
+                return f"process {words[4]} ({command.decode(errors='replace').strip()})"
+    except (OSError, IndexError):
+        pass
+    return None
 
 
 def _text(path: Path) -> str | None:
@@ -150,6 +184,11 @@ def _text(path: Path) -> str | None:
         return path.read_bytes().decode()
     except FileNotFoundError:
         return None
+    except IsADirectoryError as error:
+        raise SecretFileError(
+            f"{path} is a directory, and a file of secrets belongs in its place: move it away and run the same command "
+            "again."
+        ) from error
     except UnicodeDecodeError as error:
         raise SecretFileError(f"{path} is damaged: it is not text. {_WAY_OUT}") from error
 

@@ -22,6 +22,7 @@ from tests.ops.running import manage, until
 PROJECT = Path(__file__).parents[2]
 NAMESPACE = "try-deploy"
 HEALTHY = recorded("healthy")
+DRY = "apply --dry-run=server"
 OBJECTS = [
     {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}},
     next(each for each in HEALTHY["objects"] if each["kind"] == "Deployment"),
@@ -76,6 +77,44 @@ def test_check_changes_nothing(fake: FakeKubectl) -> None:
 
     assert done.returncode == 0
     assert done.stdout.endswith("It can be deployed. Nothing was changed on the cluster.\n")
+    assert changes(fake) == []
+
+
+def test_an_object_of_a_wrong_shape_is_refused_by_the_server(fake: FakeKubectl) -> None:
+    shapeless = {**OBJECTS[1], "spec": {"template": {"spec": {"containers": [{"env": {"LOG_LEVEL": "debug"}}]}}}}
+    refusal = "Error from server (BadRequest): cannot unmarshal object into containers.env of type []v1.EnvVar\n"
+    fake.answer(GOOD, {"kustomize": yaml.safe_dump_all([OBJECTS[0], shapeless]), DRY: (1, "", refusal)})
+
+    done = deploy(fake)
+
+    assert done.returncode == 1
+    assert f"  - The server refuses Deployment/healthy: {refusal}" in done.stderr
+    assert done.stderr.endswith("Nothing was changed on the cluster.\n")
+    assert changes(fake) == []
+
+
+def test_values_of_an_example_are_told_in_one_list_before_anything_is_changed(fake: FakeKubectl) -> None:
+    hosts = {"rules": [{"host": "a.example.com"}, {"host": "b.example.com"}, {"host": "portal.eu"}]}
+    metadata = {"name": "portal", "namespace": NAMESPACE}
+    ingress = {"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": metadata, "spec": hosts}
+    (fake.folder / "own.env").write_text("# A_HOST=a.example.com\nA_HOST=a.example.com\n")
+    fake.answer(
+        GOOD,
+        {
+            "kustomize": yaml.safe_dump_all([*OBJECTS, ingress]),
+            "get ingressclasses": items(named("traefik", spec={})),
+            "get --raw /apis/networking.k8s.io/v1": {"resources": [{"kind": "Ingress"}]},
+        },
+    )
+
+    done = deploy(fake)
+
+    assert done.returncode == 1
+    assert (
+        "  - Values of an example are left in the overlay; edit them to your own:\n"
+        f"      {fake.folder}/own.env: A_HOST=a.example.com\n"
+        "      Ingress/portal: b.example.com, which no .env file of the overlay has\n"
+    ) in done.stderr
     assert changes(fake) == []
 
 
@@ -232,6 +271,8 @@ def test_without_kubectl_it_ends_with_1(fake: FakeKubectl) -> None:
         (("deploy", "--context", "there", "--timeout", "soon"), "'soon' is not a number"),
         (("deploy", "--context", "there", "--timeout", "0"), "0 is not between 1 and 86400"),
         (("deploy", "/nowhere", "--context", "there"), "/nowhere is no overlay"),
+        (("deploy", "x" * 300, "--context", "there"), "x is no overlay"),
+        (("deploy", "--context", "nowhere"), "There is no context 'nowhere'"),
     ],
 )
 def test_a_wrong_call_ends_with_2(fake: FakeKubectl, words: tuple[str, ...], says: str) -> None:
@@ -239,6 +280,7 @@ def test_a_wrong_call_ends_with_2(fake: FakeKubectl, words: tuple[str, ...], say
 
     assert done.returncode == 2
     assert says in done.stderr
+    assert done.stderr.endswith("\nNothing was changed on the cluster.\n")
     assert "Traceback" not in done.stderr
 
 

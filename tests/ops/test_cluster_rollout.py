@@ -22,15 +22,15 @@ class Cluster:
         self.states = list(states)
         self.looks = 0
 
-    def get(self, *words: str) -> dict[str, Any]:
+    def items(self, *words: str) -> list[dict[str, Any]]:
         state = self.states[min(self.looks, len(self.states) - 1)]
         if isinstance(state, Exception):
             self.looks += 1
             raise state
         if words[0] == "events":
             self.looks += 1
-            return {"items": state["events"]}
-        return {"items": state["objects"]}
+            return list(state["events"])
+        return list(state["objects"])
 
     def text(self, *words: str) -> str:
         if "--previous" not in words:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
+import subprocess
+import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
 
 from config import env as environment
-from ops.cluster.secrets import KEYS, NoOverlay, SecretFileError, complete, create
+from ops.cluster.overlay import NoOverlay, OverlayError
+from ops.cluster.secrets import KEYS, SecretFileError, complete, create
 from ops.errors import OperatorError
 from tests.ops.running import manage
 
@@ -242,6 +247,117 @@ def test_an_overlay_without_secret_files_says_where_its_secrets_come_from(tmp_pa
 def test_a_folder_without_a_kustomization_is_no_overlay(tmp_path: Path) -> None:
     with pytest.raises(NoOverlay, match=r"there is no kustomization\.yaml in it"):
         create(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("secretGenerator: [{envs: [5]}]", "makes no Secrets from files"),
+        ("secretGenerator: [x]\nresources: {a: b}", "makes no Secrets from files"),
+        (f'resources: [5, null, {{}}, {"x" * 300}, "a\\0b"]', "makes no Secrets from files"),
+        ("resources", "is no kustomization: it has no fields such as `resources:`"),
+        (
+            "a: b\nresources: [",
+            "cannot be read: line 2: expected the node content, but found '<stream end>'. Correct it.",
+        ),
+        ("[" * 5000, "cannot be read: it is nested too deeply. Correct it."),
+        ("a: " + "1" * 5000, "cannot be read: Exceeds the limit"),
+        (b"\xff", "is damaged: it is not text."),
+    ],
+)
+def test_a_kustomization_that_cannot_be_used_is_told_in_words(tmp_path: Path, text: str | bytes, says: str) -> None:
+    (tmp_path / "kustomization.yaml").write_bytes(text.encode() if isinstance(text, str) else text)
+
+    with pytest.raises(OperatorError) as caught:
+        create(tmp_path)
+    assert says in str(caught.value)
+    assert "object" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("fault", "error", "says"),
+    [
+        (errno.EACCES, OverlayError, "cannot be read: Permission denied. Run as a user who may read it"),
+        (errno.ENAMETOOLONG, NoOverlay, "is no overlay"),
+    ],
+)
+def test_an_overlay_that_cannot_be_looked_into_is_told(
+    overlay: Path, monkeypatch: pytest.MonkeyPatch, fault: int, error: type[OperatorError], says: str
+) -> None:
+    def refuse(path: Path) -> bytes:
+        raise OSError(fault, os.strerror(fault), str(path))
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+
+    with pytest.raises(error, match=says):
+        create(overlay)
+
+
+def test_a_directory_in_place_of_a_file_is_called_one(overlay: Path) -> None:
+    path = overlay / "secrets" / "gateway.env"
+    path.mkdir(parents=True)
+
+    with pytest.raises(SecretFileError, match=f"{path} is a directory"):
+        create(overlay)
+
+
+@pytest.mark.parametrize("make", [Path.touch, lambda path: path.symlink_to("nowhere")], ids=["file", "dead link"])
+def test_a_file_in_place_of_the_folder_is_told(overlay: Path, make: Callable[[Path], None]) -> None:
+    make(overlay / "secrets")
+
+    with pytest.raises(OperatorError, match="is no folder, and the secrets belong into one"):
+        create(overlay)
+
+
+def test_a_full_disk_leaves_no_part_of_a_file(overlay: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+
+    with pytest.raises(OperatorError, match=r"No space left on device\. Make room there"):
+        create(overlay)
+    assert list((overlay / "secrets").iterdir()) == []
+
+
+def test_what_is_complete_needs_no_file_system_that_can_be_written(
+    overlay: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create(overlay)
+
+    def refuse(path: Path, *_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+    for name in ("chmod", "mkdir", "unlink"):
+        monkeypatch.setattr(Path, name, refuse)
+
+    assert create(overlay) == []
+    (overlay / "secrets" / "auth.env").write_text("")
+    with pytest.raises(OperatorError, match=r"Read-only file system\. Make its file system writable"):
+        create(overlay)
+
+
+def test_a_run_that_does_not_end_is_named_after_a_while(overlay: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ops.cluster.secrets.LOCK_SECONDS", 0.2)
+    folder = overlay / "secrets"
+    folder.mkdir(mode=0o700)
+    hold = (
+        "import fcntl, os, sys; fcntl.flock(os.open(sys.argv[1], os.O_RDONLY), 2); print(flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", hold, str(folder)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout
+        assert holder.stdin
+        holder.stdout.readline()
+
+        with pytest.raises(OperatorError) as caught:
+            create(overlay)
+        holder.stdin.close()
+
+    assert f"{folder} has been locked for 0 s by process {holder.pid} ({sys.executable} -c import fcntl" in str(
+        caught.value
+    )
+    assert len(create(overlay)) == len(KEYS)
 
 
 def test_two_runs_at_once_agree(overlay: Path) -> None:

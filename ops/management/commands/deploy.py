@@ -11,8 +11,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from ops.cluster.deployment import UNCHANGED, Deployment
 from ops.cluster.kubectl import Kubectl
+from ops.cluster.overlay import NoOverlay
 from ops.cluster.preflight import NoContext
-from ops.cluster.secrets import NoOverlay
 from ops.errors import OperatorError
 from ops.layout import PROJECT
 from ops.progress import progress_for_stdout
@@ -33,6 +33,8 @@ class Command(BaseCommand):
     requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
+        usage_error = parser.error
+        parser.error = lambda message: usage_error(f"{message}\n{UNCHANGED}")  # type: ignore[method-assign]
         parser.add_argument(
             "overlay",
             type=Path,
@@ -66,7 +68,7 @@ class Command(BaseCommand):
                 deployment.run(options["timeout"])
         except (NoContext, NoOverlay) as error:
             listener.close()
-            raise CommandError(str(error), returncode=2) from error
+            raise CommandError(f"{error}\n{UNCHANGED}", returncode=2) from error
         except OperatorError as error:
             listener.close()
             raise CommandError(deployment.account(error) if deployment else f"{error}\n{UNCHANGED}") from error

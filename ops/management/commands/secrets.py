@@ -7,7 +7,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from ops.cluster.secrets import NoOverlay, complete
+from ops.cluster.overlay import NoOverlay
+from ops.cluster.secrets import complete
 from ops.errors import OperatorError
 from ops.progress import PlainProgress
 
