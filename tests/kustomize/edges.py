@@ -19,6 +19,15 @@ NAME = "app.kubernetes.io/name"
 CANARIES = (("TCP", 1), ("TCP", 22), ("TCP", 80), ("TCP", 8080), ("UDP", 8001), ("UDP", 5432))
 ALWAYS = (("TCP", 53), ("UDP", 53), ("TCP", 443), ("TCP", 6443))
 PORTS_OF_POSTGRES_INSTANCES = {("postgresql", "TCP"): 5432, ("metrics", "TCP"): 9187, ("status", "TCP"): 8000}
+# What the operator writes into the pod template of its Jobs, its names and the Cluster's aside.
+LABELS_OF_POSTGRES_JOBS = {
+    "cnpg.io/instanceName": "postgres-2",
+    "cnpg.io/jobRole": "join",
+    "app.kubernetes.io/name": "postgresql",
+    "app.kubernetes.io/version": "18",
+    "app.kubernetes.io/component": "database",
+    "app.kubernetes.io/managed-by": "cloudnative-pg",
+}
 
 Port = tuple[str, int]  # protocol, number
 Edge = tuple[str, str, str, int]  # source, destination, protocol, port number
@@ -117,7 +126,8 @@ def _container_ports(pod: Object) -> Iterator[tuple[str, str, int]]:
 def workloads(documents: Iterable[Object]) -> list[Endpoint]:
     """A pod of every workload of the manifests, with the labels and ports of its template.
 
-    A Cluster of CloudNativePG is a workload, too: its pods get the labels that it hands on and the operator's own.
+    A Cluster of CloudNativePG is two: its instances get the labels that it hands on and the operator's own, the pods of
+    the Jobs that make an instance (`postgres-job`: bootstrap, join, recovery) the operator's alone.
     """
     found: list[Endpoint] = []
     for document in documents:
@@ -130,6 +140,9 @@ def workloads(documents: Iterable[Object]) -> list[Endpoint]:
                 "cnpg.io/podRole": "instance",
             }
             ports = dict(PORTS_OF_POSTGRES_INSTANCES)
+            of_job = LABELS_OF_POSTGRES_JOBS | {"cnpg.io/cluster": name, "app.kubernetes.io/instance": name}
+            address = f"10.244.0.{len(found) + 10}"
+            found.append(Endpoint(f"{name}-job", address, document["metadata"]["namespace"], of_job))
         elif template := _pod_template(document):
             labels = dict(template["metadata"]["labels"])
             name = labels.get(NAME, document["metadata"]["name"])

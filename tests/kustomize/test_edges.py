@@ -254,6 +254,34 @@ def test_a_mistake_in_the_policies_is_named_with_pair_and_port(
     assert [one for one in found if one.startswith(expected)], report(found)
 
 
+def ours_labels_for_the_operators(objects: list[Object]) -> None:
+    labels = {"app.kubernetes.io/name": "postgres", "app.kubernetes.io/component": "database"}
+    policy(objects, "postgres-instances-and-jobs")["spec"]["podSelector"]["matchLabels"] = labels
+
+
+def the_jobs_not_admitted(objects: list[Object]) -> None:
+    peer = policy(objects, "postgres-instances")["spec"]["ingress"][0]["from"][0]
+    peer["podSelector"]["matchLabels"]["cnpg.io/podRole"] = "instance"
+
+
+@pytest.mark.parametrize(
+    ("mistake", "expected"),
+    [
+        (ours_labels_for_the_operators, "postgres-job -> api-server: 443/tcp is declared and refused by egress of"),
+        (ours_labels_for_the_operators, "postgres-job -> postgres: 5432/tcp is declared and refused by egress of"),
+        (the_jobs_not_admitted, "postgres-job -> postgres: 8000/tcp is declared and refused by ingress of postgres"),
+    ],
+)
+def test_a_job_of_the_operator_that_our_labels_do_not_reach_is_named(
+    overlay_of: Callable[[str], Overlay], mistake: Callable[[list[Object]], None], expected: str
+) -> None:
+    overlay = overlay_of("production")
+    objects = copy.deepcopy(overlay.objects)
+    mistake(objects)
+    found = differences(overlay, objects)
+    assert [one for one in found if one.startswith(expected)], report(found)
+
+
 # The evaluator by itself.
 
 
