@@ -44,7 +44,8 @@ def covering() -> tuple[Combination, ...]:
 def components(chosen: Combination) -> list[str]:
     """The names of the components of a combination, in the order in which an overlay names them.
 
-    `x/monitoring` is the part of `x` for the hosts of `monitoring`: it comes with both of them.
+    `x/y` is the part of `x` for what `y` brings (its hosts to `monitoring`, its edges to `network-policies`): it comes
+    with both of them.
     """
     wanted = {*chosen, *_DECLARED["always"]}
     return [name for name in ORDER if wanted.issuperset(name.split("/"))]

@@ -88,12 +88,16 @@ def declared(file: Path, components: Iterable[str]) -> Matrix:
 
 
 def components_of(overlay: Path) -> set[str]:
-    """The names of all components that an overlay includes, itself or through another overlay."""
+    """The names of all components that an overlay includes, itself or through another overlay; of a part, `s3/monitoring`.
+
+    A folder that is no component of kustomize/components counts by its own name.
+    """
     found: set[str] = set()
     kustomization = yaml.safe_load((overlay / "kustomization.yaml").read_text())
     for entry in kustomization.get("components") or ():
         folder = (overlay / entry).resolve()
-        found |= {folder.name} | components_of(folder)
+        _, _, name = folder.as_posix().rpartition("/components/")
+        found |= {name or folder.name} | components_of(folder)
     for entry in kustomization.get("resources") or ():
         folder = (overlay / entry).resolve()
         if folder.is_dir():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+import shutil
 import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -11,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.kustomize import combinations, edges, trees
+from tests.kustomize.conftest import TREES
 from tests.kustomize.edges import Edge
 from tests.kustomize.network_policy import Endpoint, Network
-from tests.kustomize.objects import Objects
+from tests.kustomize.objects import Objects, label
 
 Object = dict[str, Any]
 GUARDED = (
@@ -110,6 +113,25 @@ def report(found: list[str]) -> str:
 def test_policies_allow_what_is_declared_and_nothing_else(overlay_of: Callable[[str], Overlay], name: str) -> None:
     found = differences(overlay_of(name))
     assert not found, report(found)
+
+
+@pytest.mark.parametrize("name", [name for name in TREES if name not in GUARDED])
+def test_without_the_component_of_policies_there_is_none(built: Callable[[str], Objects], name: str) -> None:
+    assert [label(one) for one in built(name).of("NetworkPolicy")] == []
+
+
+@pytest.mark.parametrize("name", trees.OVERLAYS)
+def test_an_overlay_without_its_components_of_policies_has_none(kustomize: Path, name: str) -> None:
+    folder = kustomize / "overlays" / f"{name}-without-policies"
+    shutil.copytree(kustomize / "overlays" / name, folder)
+    try:
+        file = folder / "kustomization.yaml"
+        document = yaml.safe_load(file.read_text())
+        document["components"] = [each for each in document["components"] if Path(each).name != "network-policies"]
+        file.write_text(yaml.safe_dump(document))
+        assert [label(one) for one in trees.build(folder) if one["kind"] == "NetworkPolicy"] == []
+    finally:
+        shutil.rmtree(folder)
 
 
 @pytest.mark.parametrize("name", GUARDED)
