@@ -38,6 +38,10 @@ def test_the_ingress_controller_takes_what_the_gateway_takes() -> None:
     assert int(size[1]) * 1024 * 1024 == allowed
 
 
+def test_the_ingress_controller_leaves_plain_http_to_whoever_serves_the_host() -> None:
+    assert '"ssl-redirect":"false"' in command(PAGES[0], "kubectl patch configmap")
+
+
 def test_images_and_folder_are_those_of_the_overlay() -> None:
     prefix = re.search(r"PREFIX=(\S+)", command(PAGES[0], "make images"))
     assert prefix
