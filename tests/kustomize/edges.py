@@ -28,6 +28,8 @@ LABELS_OF_POSTGRES_JOBS = {
     "app.kubernetes.io/component": "database",
     "app.kubernetes.io/managed-by": "cloudnative-pg",
 }
+# What cert-manager writes on the pod that answers one challenge, beside numbers of the challenge.
+LABELS_OF_ACME_SOLVERS = {"acme.cert-manager.io/http01-solver": "true"}
 
 Port = tuple[str, int]  # protocol, number
 Edge = tuple[str, str, str, int]  # source, destination, protocol, port number
@@ -90,14 +92,14 @@ def declared(file: Path, components: Iterable[str]) -> Matrix:
 def components_of(overlay: Path) -> set[str]:
     """The names of all components that an overlay includes, itself or through another overlay; of a part, `s3/monitoring`.
 
-    A folder that is no component of kustomize/components counts by its own name.
+    One of an overlay's own is called by its path below `overlays`: `production/network-policies`.
     """
     found: set[str] = set()
     kustomization = yaml.safe_load((overlay / "kustomization.yaml").read_text())
     for entry in kustomization.get("components") or ():
         folder = (overlay / entry).resolve()
-        _, _, name = folder.as_posix().rpartition("/components/")
-        found |= {name or folder.name} | components_of(folder)
+        _, _, name = folder.as_posix().replace("/overlays/", "/components/").rpartition("/components/")
+        found |= {name} | components_of(folder)
     for entry in kustomization.get("resources") or ():
         folder = (overlay / entry).resolve()
         if folder.is_dir():
@@ -121,6 +123,10 @@ def _pod_template(document: Object) -> Object | None:
     return None
 
 
+def _answers_http(issuer: Object) -> bool:
+    return any("http01" in solver for solver in (issuer["spec"].get("acme") or {}).get("solvers") or ())
+
+
 def _container_ports(pod: Object) -> Iterator[tuple[str, str, int]]:
     for container in [*(pod.get("initContainers") or ()), *(pod.get("containers") or ())]:
         for port in container.get("ports") or ():
@@ -131,7 +137,8 @@ def workloads(documents: Iterable[Object]) -> list[Endpoint]:
     """A pod of every workload of the manifests, with the labels and ports of its template.
 
     A Cluster of CloudNativePG is two: its instances get the labels that it hands on and the operator's own, the pods of
-    the Jobs that make an instance (`postgres-job`: bootstrap, join, recovery) the operator's alone.
+    the Jobs that make an instance (`postgres-job`: bootstrap, join, recovery) the operator's alone. An Issuer that answers
+    an authority over HTTP (HTTP-01) is one in its namespace (`acme-solver in NAMESPACE`), if that is ours.
     """
     found: list[Endpoint] = []
     for document in documents:
@@ -147,6 +154,9 @@ def workloads(documents: Iterable[Object]) -> list[Endpoint]:
             of_job = LABELS_OF_POSTGRES_JOBS | {"cnpg.io/cluster": name, "app.kubernetes.io/instance": name}
             address = f"10.244.0.{len(found) + 10}"
             found.append(Endpoint(f"{name}-job", address, document["metadata"]["namespace"], of_job))
+        elif document["kind"] == "Issuer" and document["metadata"]["namespace"] in NAMESPACES and _answers_http(document):
+            name = f"acme-solver in {document['metadata']['namespace']}"
+            labels, ports = LABELS_OF_ACME_SOLVERS, {("http", "TCP"): 8089}
         elif template := _pod_template(document):
             labels = dict(template["metadata"]["labels"])
             name = labels.get(NAME, document["metadata"]["name"])
@@ -174,7 +184,7 @@ def lookalikes(participants: Sequence[Endpoint]) -> list[Endpoint]:
     """Pods that nothing is declared for and that a careless policy takes for others.
 
     One without labels in each of our namespaces and beside kube-dns; and everybody's labels in a foreign namespace and
-    in that one of ours where they do not belong.
+    in that one of ours where nobody has them.
     """
     found = [
         Endpoint(f"unlabelled pod in {namespace}", f"10.244.2.{number}", namespace)
@@ -183,7 +193,8 @@ def lookalikes(participants: Sequence[Endpoint]) -> list[Endpoint]:
     for original in participants:
         if original.namespace is None or not original.labels:
             continue
-        for namespace in {"default", *NAMESPACES} - {original.namespace}:
+        at_home = {one.namespace for one in participants if one.labels == original.labels}
+        for namespace in {"default", *NAMESPACES} - at_home:
             address = f"10.244.3.{len(found) + 10}"
             name = f"pod in {namespace} labelled as {original.name}"
             found.append(Endpoint(name, address, namespace, original.labels, original.ports))

@@ -17,7 +17,7 @@ import yaml
 from tests.kustomize import combinations, edges, trees
 from tests.kustomize.conftest import TREES
 from tests.kustomize.edges import Edge
-from tests.kustomize.network_policy import Endpoint, Network
+from tests.kustomize.network_policy import Endpoint, Network, selects
 from tests.kustomize.objects import Objects, label
 
 Object = dict[str, Any]
@@ -146,14 +146,46 @@ def test_every_name_in_a_declared_edge_is_a_workload_or_stands_outside(
     assert named - known - absent == set()
 
 
-def test_no_two_participants_have_the_same_name(overlay_of: Callable[[str], Overlay]) -> None:
-    names = [one.name for one in overlay_of("ci").everybody]
+@pytest.mark.parametrize("name", ["ci", "production"])
+def test_no_two_participants_have_the_same_name(overlay_of: Callable[[str], Overlay], name: str) -> None:
+    names = [one.name for one in overlay_of(name).everybody]
     assert sorted(names) == sorted(set(names))
+
+
+def selecting_nobody(objects: list[Object], known: list[Endpoint]) -> list[str]:
+    """The policies that select none of these participants."""
+    return [
+        label(one)
+        for one in objects
+        if one["kind"] == "NetworkPolicy"
+        and not any(
+            party.namespace == one["metadata"]["namespace"] and selects(one["spec"]["podSelector"], party.labels)
+            for party in known
+        )
+    ]
+
+
+@pytest.mark.parametrize("name", GUARDED)
+def test_every_policy_selects_somebody_who_is_known(overlay_of: Callable[[str], Overlay], name: str) -> None:
+    # The policies of the console are there without it, too.
+    console = [one for one in overlay_of("ci").workloads if one.name == "console"]
+    assert len(console) == 1
+    assert selecting_nobody(overlay_of(name).objects, [*overlay_of(name).workloads, *console]) == []
+
+
+def test_a_policy_for_labels_that_nobody_has_is_named(overlay_of: Callable[[str], Overlay]) -> None:
+    overlay = overlay_of("production")
+    objects = copy.deepcopy(overlay.objects)
+    policy(objects, "acme-from-ingress")["spec"]["podSelector"]["matchLabels"] = {"acme.cert-manager.io/solver": "true"}
+    found = selecting_nobody(objects, overlay.workloads)
+    assert len(found) == 1
+    assert found[0].endswith("/acme-from-ingress")
 
 
 def test_every_section_of_the_matrix_belongs_to_a_component(kustomize: Path) -> None:
     sections = tomllib.loads((kustomize / "edges.toml").read_text())["component"]
-    assert [name for name in sections if not (kustomize / "components" / name).is_dir()] == []
+    places = [kustomize / "components", kustomize / "overlays"]
+    assert [name for name in sections if not any((place / name).is_dir() for place in places)] == []
 
 
 @pytest.mark.parametrize("name", GUARDED)
