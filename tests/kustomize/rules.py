@@ -142,9 +142,23 @@ def _check_probe(container: Container, name: str, probe: Object, owner: Object, 
         findings.check(
             name != "livenessProbe" or asked != "/readyz", owner, f"{path}.httpGet.path", "it must never be /readyz"
         )
+    if name == "startupProbe":
+        patience = probe.get("failureThreshold", 3) * probe.get("periodSeconds", 10)
+        needed = _seconds_to_start(container, owner)
+        findings.check(patience >= needed, owner, path, f"it gives up after {patience} s: at least {needed} are needed")
     if name == "livenessProbe":
         patience = probe.get("failureThreshold", 3) * probe.get("periodSeconds", 10)
         findings.check(patience >= 20, owner, path, f"it kills after {patience} s: at least 20 are needed")
+
+
+def _seconds_to_start(container: Container, owner: Object) -> int:
+    if owner["metadata"].get("labels", {}).get(COMPONENT) == "database":
+        return 600  # after a crash it first repeats what is in the write-ahead log
+    return 120 if _is_role(container) else 60
+
+
+def _is_role(container: Container) -> bool:
+    return "/seawall-" in f"/{container.spec['image']}"
 
 
 @rule
@@ -195,6 +209,13 @@ def disruption_budgets_protect_and_let_drain(objects: Objects, findings: Finding
             kept = least - allowed
             enough = pods.labels.get(COMPONENT) == "database" or kept >= 1
             findings.check(enough, budget, path, f"with {least} replicas it may take all of them at once")
+        unhealthy = spec.get("unhealthyPodEvictionPolicy")
+        findings.check(
+            unhealthy == "AlwaysAllow",
+            budget,
+            "spec.unhealthyPodEvictionPolicy",
+            f"it is {unhealthy}: a pod that never becomes Ready keeps its node from being drained",
+        )
     for pods in pods_of_servers:
         mine = [each for each in budgets if namespace(each) == namespace(pods.owner)]
         count = sum(_selects(each["spec"]["selector"], pods) for each in mine)
@@ -253,6 +274,9 @@ def autoscalers_own_their_target(objects: Objects, findings: Findings) -> None:
             measured = metric.get("containerResource", {})
             right = measured.get("name") == "cpu" and measured.get("container") in names
             findings.check(right, scaler, "spec.metrics", f"it must measure the processor time of one of {names}")
+        for way in ("scaleUp", "scaleDown"):
+            policies = spec.get("behavior", {}).get(way, {}).get("policies")
+            findings.check(policies, scaler, f"spec.behavior.{way}.policies", "the steps are nobody's decision")
         if limits := CONNECTIONS["roles"].get(target["name"]):
             most, surge = limits["replicas"], limits["surge"]
             fits = spec["maxReplicas"] <= most
@@ -262,6 +286,48 @@ def autoscalers_own_their_target(objects: Objects, findings: Findings) -> None:
             findings.check(
                 fits, owner, "spec.strategy.rollingUpdate.maxSurge", f"config/connections.toml allows {surge}"
             )
+
+
+WALK_OF_FILES = {
+    "scaleUp": {
+        "stabilizationWindowSeconds": 0,
+        "policies": [{"type": "Pods", "value": 8, "periodSeconds": 60}],
+    },
+    "scaleDown": {
+        "stabilizationWindowSeconds": 120,
+        "policies": [{"type": "Pods", "value": 8, "periodSeconds": 120}],
+    },
+}
+"""2, 10, 18 and back, in steps of eight: what docs/kubernetes.md promises."""
+
+
+@rule
+def files_walks_in_steps_of_eight(objects: Objects, findings: Findings) -> None:
+    """The autoscaler of `files` goes up to 18 pods and back as the pages say."""
+    for scaler in objects.of("HorizontalPodAutoscaler"):
+        if scaler["spec"]["scaleTargetRef"]["name"] == "files":
+            spec = scaler["spec"]
+            findings.check(spec.get("behavior") == WALK_OF_FILES, scaler, "spec.behavior", f"it is not {WALK_OF_FILES}")
+            findings.check(spec["maxReplicas"] == 18, scaler, "spec.maxReplicas", "it must be 18")
+
+
+@rule
+def replicas_are_spread(objects: Objects, findings: Findings) -> None:
+    """A Deployment with more than one pod spreads those of a release evenly over nodes."""
+    for pods in objects.pods():
+        scaled = any(_targets(scaler, pods.owner) for scaler in objects.of("HorizontalPodAutoscaler"))
+        if pods.owner["kind"] != "Deployment" or not (scaled or pods.owner["spec"].get("replicas", 1) > 1):
+            continue
+        over_nodes = [
+            each
+            for each in pods.spec.get("topologySpreadConstraints", ())
+            if each["topologyKey"] == "kubernetes.io/hostname"
+            and each["maxSkew"] == 1
+            and "pod-template-hash" in each.get("matchLabelKeys", ())
+            and _selects(each.get("labelSelector", {}), pods)
+        ]
+        path = f"{pods.path}.spec.topologySpreadConstraints"
+        findings.check(over_nodes, pods.owner, path, "none keeps its pods apart (kubernetes.io/hostname, by 1)")
 
 
 @rule
@@ -279,6 +345,12 @@ def rollouts_keep_serving_and_end(objects: Objects, findings: Findings) -> None:
         needed = _seconds_to_drain(objects, pods)
         path = f"{pods.path}.spec.terminationGracePeriodSeconds"
         findings.check(grace > needed, pods.owner, path, f"it is {grace}, and draining takes up to {needed}")
+        for container in pods.containers():
+            if container.serves and container.spec.get("ports"):
+                waits = int(environment_of(objects, pods, container).get("SHUTDOWN_DELAY", 0))
+                waits += container.spec.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
+                fault = "it closes its port while requests still come: it needs preStop.sleep, or SHUTDOWN_DELAY"
+                findings.check(waits > 0, pods.owner, f"{container.path}.lifecycle.preStop", fault)
 
 
 def _seconds_to_drain(objects: Objects, pods: Pods) -> int:
@@ -340,14 +412,12 @@ def selectors_are_the_pods_own(objects: Objects, findings: Findings) -> None:
 
 @rule
 def everything_is_labelled(objects: Objects, findings: Findings) -> None:
-    """Part of Seawall everywhere; name and component on what belongs to a workload."""
-    owned = {"Deployment", "StatefulSet", "CronJob", "Service", "PodDisruptionBudget", "HorizontalPodAutoscaler"}
+    """Name, component and part of Seawall on every object, and on the pods of every workload."""
     for thing in objects.all:
         labels = thing["metadata"].get("labels", {})
         findings.check(labels.get(PART_OF) == "seawall", thing, f"metadata.labels[{PART_OF}]", "it must be seawall")
-        if thing["kind"] in owned:
-            for name in (NAME, COMPONENT):
-                findings.check(labels.get(name), thing, f"metadata.labels[{name}]", "it is missing")
+        for name in (NAME, COMPONENT):
+            findings.check(labels.get(name), thing, f"metadata.labels[{name}]", "it is missing")
     for pods in objects.pods():
         for name in (NAME, COMPONENT, PART_OF):
             findings.check(pods.labels.get(name), pods.owner, f"{pods.path}.metadata.labels[{name}]", "it is missing")
@@ -491,6 +561,51 @@ def environment_of(objects: Objects, pods: Pods, container: Container) -> dict[s
     return given
 
 
+MIGRATING = {"auth", "images", "console"}
+
+
+@rule
+def schemas_are_migrated_before_anything_serves(objects: Objects, findings: Findings) -> None:
+    """Whoever has a database migrates it in an init container of its own image."""
+    for pods in objects.pods():
+        name = pods.owner["metadata"]["name"]
+        if pods.owner["kind"] == "Deployment" and name in MIGRATING:
+            served = {container.spec["image"] for container in pods.containers() if container.serves}
+            migrating = [
+                container
+                for container in pods.containers()
+                if container.initial
+                and container.spec.get("command", [])[:3] == ["python", "manage.py", "migrate"]
+                and container.spec["image"] in served
+            ]
+            path = f"{pods.path}.spec.initContainers"
+            findings.check(migrating, pods.owner, path, "none of them migrates with the image that serves")
+
+
+@rule
+def claims_of_many_are_for_many_nodes(objects: Objects, findings: Findings) -> None:
+    """A claim that several pods mount is ReadWriteMany; `files` never writes where images are."""
+    holders: dict[tuple[str, str], int] = {}
+    for pods in objects.pods():
+        for volume in pods.spec.get("volumes", ()):
+            path = f"{pods.path}.spec.volumes[{volume['name']}]"
+            claim = volume.get("persistentVolumeClaim")
+            if claim:
+                named = (namespace(pods.owner), claim["claimName"])
+                holders[named] = holders.get(named, 0) + _least_replicas(objects, pods.owner)
+            if pods.owner["metadata"]["name"] == "files":
+                findings.check(not claim or claim.get("readOnly") is True, pods.owner, path, "files may only read it")
+                for container in pods.containers():
+                    for mount in container.spec.get("volumeMounts", ()):
+                        reads = not claim or mount["name"] != volume["name"] or mount.get("readOnly") is True
+                        place = f"{container.path}.volumeMounts[{mount['mountPath']}]"
+                        findings.check(reads, pods.owner, place, "files may only read it")
+    for thing in objects.of("PersistentVolumeClaim"):
+        several = holders.get((namespace(thing), thing["metadata"]["name"]), 0) > 1
+        fits = not several or thing["spec"]["accessModes"] == ["ReadWriteMany"]
+        findings.check(fits, thing, "spec.accessModes", "pods on several nodes mount it: it must be ReadWriteMany")
+
+
 @rule
 def secrets_are_read_as_files(objects: Objects, findings: Findings) -> None:
     """No Secret gets into an environment, where every child and crash report has it; files of it are not for all."""
@@ -566,6 +681,10 @@ def jobs_end_and_are_cleared_away(objects: Objects, findings: Findings) -> None:
         findings.check(job.get("backoffLimit", 6) <= 3, thing, "spec.jobTemplate.spec.backoffLimit", "3 at most")
         late = "startingDeadlineSeconds" in spec
         findings.check(late, thing, "spec.startingDeadlineSeconds", "without it, 100 missed starts stop it for good")
+        for name in ("timeZone", "successfulJobsHistoryLimit", "failedJobsHistoryLimit"):
+            findings.check(name in spec, thing, f"spec.{name}", "it is missing")
+        path = "spec.jobTemplate.spec.ttlSecondsAfterFinished"
+        findings.check("ttlSecondsAfterFinished" in job, thing, path, "it is missing: a failed one stays for good")
         restart = job["template"]["spec"].get("restartPolicy")
         path = "spec.jobTemplate.spec.template.spec.restartPolicy"
         findings.check(restart in {"Never", "OnFailure"}, thing, path, f"it is {restart}")

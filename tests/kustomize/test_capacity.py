@@ -48,9 +48,10 @@ def test_minikube_holds_it(
     assert total.fits(MACHINE), _told(rows)
 
 
-def test_files_reaches_eighteen_pods_on_minikube(built: Callable[[str], Objects]) -> None:
-    pods = next(each for each in built("minikube").pods() if each.owner["metadata"]["name"] == "files")
-    assert replicas(built("minikube"), pods, at_most=True) == 18
+@pytest.mark.parametrize("overlay", trees.WITH_SECRETS)
+def test_files_walks_from_two_pods_to_eighteen(built: Callable[[str], Objects], overlay: str) -> None:
+    pods = next(each for each in built(overlay).pods() if each.owner["metadata"]["name"] == "files")
+    assert [replicas(built(overlay), pods, at_most=most) for most in (False, True)] == [2, 18]
 
 
 @pytest.mark.parametrize("overlay", trees.OVERLAYS)

@@ -202,6 +202,16 @@ CASES: list[tuple[str, Break, str]] = [
         "Service app-services/auth: metadata.labels[app.kubernetes.io/part-of]",
     ),
     (
+        "everything_is_labelled",
+        lambda o: _of(o, "Namespace", "app-services")["metadata"]["labels"].pop("app.kubernetes.io/component"),
+        "Namespace app-services: metadata.labels[app.kubernetes.io/component]: it is missing",
+    ),
+    (
+        "everything_is_labelled",
+        lambda o: _of(o, "Issuer", "seawall")["metadata"]["labels"].pop("app.kubernetes.io/name"),
+        "metadata.labels[app.kubernetes.io/name]: it is missing",
+    ),
+    (
         "namespaces_are_restricted",
         lambda o: _of(o, "Namespace", "app-services")["metadata"]["labels"].update(
             {"pod-security.kubernetes.io/enforce": "baseline"}
@@ -278,6 +288,101 @@ CASES: list[tuple[str, Break, str]] = [
         "jobs_end_and_are_cleared_away",
         lambda o: _cron(o, "backup").update(concurrencyPolicy="Allow"),
         "CronJob app-services/backup: spec.concurrencyPolicy",
+    ),
+    (
+        "everything_that_serves_is_probed",
+        lambda o: _container(o, "auth")["startupProbe"].update(failureThreshold=20),
+        "containers[auth].startupProbe: it gives up after 40 s: at least 120",
+    ),
+    (
+        "everything_that_serves_is_probed",
+        lambda o: _of(o, "StatefulSet", "postgres")["spec"]["template"]["spec"]["containers"][0]["startupProbe"].update(failureThreshold=30),
+        "containers[postgres].startupProbe: it gives up after 60 s: at least 600",
+    ),
+    (
+        "disruption_budgets_protect_and_let_drain",
+        lambda o: _of(o, "PodDisruptionBudget", "auth")["spec"].pop("unhealthyPodEvictionPolicy"),
+        "PodDisruptionBudget app-services/auth: spec.unhealthyPodEvictionPolicy: it is None",
+    ),
+    (
+        "autoscalers_own_their_target",
+        lambda o: _of(o, "HorizontalPodAutoscaler", "auth")["spec"].update(behavior={}),
+        "HorizontalPodAutoscaler app-services/auth: spec.behavior.scaleDown.policies",
+    ),
+    (
+        "files_walks_in_steps_of_eight",
+        lambda o: _of(o, "HorizontalPodAutoscaler", "files")["spec"]["behavior"]["scaleDown"]["policies"][0].update(value=4),
+        "HorizontalPodAutoscaler app-services/files: spec.behavior: it is not",
+    ),
+    (
+        "files_walks_in_steps_of_eight",
+        lambda o: _of(o, "HorizontalPodAutoscaler", "files")["spec"].pop("behavior"),
+        "HorizontalPodAutoscaler app-services/files: spec.behavior: it is not",
+    ),
+    (
+        "files_walks_in_steps_of_eight",
+        lambda o: _of(o, "HorizontalPodAutoscaler", "files")["spec"].update(maxReplicas=10),
+        "HorizontalPodAutoscaler app-services/files: spec.maxReplicas: it must be 18",
+    ),
+    (
+        "replicas_are_spread",
+        lambda o: _spec(o, "gateway").pop("topologySpreadConstraints"),
+        "Deployment frontend-service/gateway: spec.template.spec.topologySpreadConstraints",
+    ),
+    (
+        "replicas_are_spread",
+        lambda o: _spec(o, "auth")["topologySpreadConstraints"][0]["labelSelector"].update(matchLabels={"a": "b"}),
+        "Deployment app-services/auth: spec.template.spec.topologySpreadConstraints",
+    ),
+    (
+        "rollouts_keep_serving_and_end",
+        lambda o: _container(o, "files").pop("lifecycle"),
+        "Deployment app-services/files: spec.template.spec.containers[nginx].lifecycle.preStop: it closes its port",
+    ),
+    (
+        "rollouts_keep_serving_and_end",
+        lambda o: _container(o, "files")["lifecycle"]["preStop"]["sleep"].update(seconds=60),
+        "Deployment app-services/files: spec.template.spec.terminationGracePeriodSeconds: it is 40",
+    ),
+    (
+        "schemas_are_migrated_before_anything_serves",
+        lambda o: _spec(o, "images").pop("initContainers"),
+        "Deployment app-services/images: spec.template.spec.initContainers: none of them migrates",
+    ),
+    (
+        "schemas_are_migrated_before_anything_serves",
+        lambda o: _spec(o, "auth")["initContainers"][0].update(image="localhost/another"),
+        "Deployment app-services/auth: spec.template.spec.initContainers: none of them migrates",
+    ),
+    (
+        "claims_of_many_are_for_many_nodes",
+        lambda o: _of(o, "PersistentVolumeClaim", "images")["spec"].update(accessModes=["ReadWriteOnce"]),
+        "PersistentVolumeClaim app-services/images: spec.accessModes: pods on several nodes",
+    ),
+    (
+        "claims_of_many_are_for_many_nodes",
+        lambda o: _volume(o, "files", "images")["persistentVolumeClaim"].pop("readOnly"),
+        "Deployment app-services/files: spec.template.spec.volumes[images]: files may only read",
+    ),
+    (
+        "claims_of_many_are_for_many_nodes",
+        lambda o: [each.pop("readOnly", None) for each in _container(o, "files")["volumeMounts"]],
+        "containers[nginx].volumeMounts[/images]: files may only read",
+    ),
+    (
+        "jobs_end_and_are_cleared_away",
+        lambda o: _cron(o, "backup").pop("timeZone"),
+        "CronJob app-services/backup: spec.timeZone: it is missing",
+    ),
+    (
+        "jobs_end_and_are_cleared_away",
+        lambda o: _cron(o, "backup").pop("failedJobsHistoryLimit"),
+        "CronJob app-services/backup: spec.failedJobsHistoryLimit: it is missing",
+    ),
+    (
+        "jobs_end_and_are_cleared_away",
+        lambda o: _cron(o, "backup")["jobTemplate"]["spec"].pop("ttlSecondsAfterFinished"),
+        "CronJob app-services/backup: spec.jobTemplate.spec.ttlSecondsAfterFinished",
     ),
     (
         "no_object_is_there_twice",
