@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tests.kustomize.objects import Object, Objects, Pods, cpu, label, memory
+from tests.kustomize.schedules import together
 
 
 @dataclass(frozen=True)
@@ -68,20 +69,22 @@ def surge(pods: Pods) -> int:
 def table(objects: Objects, *, at_most: frozenset[str], rolling: bool) -> dict[str, Amount]:
     """What each workload requests: those named in `at_most` with all pods of their autoscaler, the others at rest.
 
-    With `rolling`, the workload whose update takes the most room is being updated. Of the jobs, which rarely run
-    together, the largest one runs.
+    With `rolling`, the workload whose update takes the most room is being updated. Of the jobs, those run that request
+    the most of all that may be at work at the same time.
     """
     rows: dict[str, Amount] = {}
-    largest_job, largest_surge = NOTHING, NOTHING
+    jobs: dict[str, Amount] = {}
+    largest_surge = NOTHING
     for pods in objects.pods():
         one = of_pod(pods)
         if pods.is_job:
-            largest_job = max(largest_job, one, key=lambda each: (each.memory, each.cpu))
+            jobs[str(pods.owner["metadata"]["name"])] = one
             continue
         name = pods.owner["metadata"]["name"]
         rows[label(pods.owner)] = one.times(replicas(objects, pods, name in at_most))
         largest_surge = max(largest_surge, one.times(surge(pods)), key=lambda each: (each.memory, each.cpu))
-    rows["the largest job"] = largest_job
+    sums = (sum((jobs[name] for name in names), NOTHING) for names in together(objects))
+    rows["jobs that may run together"] = max(sums, key=lambda each: (each.memory, each.cpu), default=NOTHING)
     if rolling:
         rows["the largest rollout"] = largest_surge
     return rows

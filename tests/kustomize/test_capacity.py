@@ -86,6 +86,17 @@ def test_a_machine_that_is_too_small_is_noticed(built: Callable[[str], Objects])
     assert not (_sum(BESIDE) + _sum(rows)).fits(MACHINE)
 
 
+def test_jobs_that_may_run_together_are_added_up(built: Callable[[str], Objects]) -> None:
+    objects = Objects("together", copy.deepcopy(built("minikube").all))
+    rows = table(objects, at_most=frozenset(), rolling=False)
+    one = of_pod(next(each for each in objects.pods() if each.is_job))
+    assert str(rows["jobs that may run together"]) == str(one.times(3))  # a backup takes up to an hour, the others come by
+    for job in objects.of("CronJob"):
+        job["spec"]["schedule"] = "0 0 * * *"
+    rows = table(objects, at_most=frozenset(), rolling=False)
+    assert str(rows["jobs that may run together"]) == str(one.times(len(objects.of("CronJob"))))
+
+
 def test_a_pod_requests_the_more_of_what_runs_and_what_comes_before(built: Callable[[str], Objects]) -> None:
     objects = Objects("larger", copy.deepcopy(built("minikube").all))
     pods = next(each for each in objects.pods() if each.owner["metadata"]["name"] == "auth")
