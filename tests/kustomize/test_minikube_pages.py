@@ -8,11 +8,20 @@ import tomllib
 import pytest
 import yaml
 
+from ops.cluster.preflight import NEWEST_KUBERNETES, OLDEST_KUBERNETES
 from tests.kustomize import trees
+from tests.kustomize.test_schemas import MINORS
 
 OVERLAY = trees.PROJECT / "kustomize" / "overlays" / "minikube"
 PAGES = ("README.md", "docs/kubernetes.md", "kustomize/overlays/minikube/README.md")
-BEGINNINGS = ("minikube start", "kubectl patch configmap", "minikube ssh", "make images", "kubectl apply -f")
+BEGINNINGS = (
+    "minikube start",
+    "kubectl patch configmap",
+    "minikube ssh",
+    "make images",
+    "kubectl apply -f",
+    ".venv/bin/python manage.py deploy kustomize",
+)
 
 
 def command(page: str, beginning: str) -> str:
@@ -51,6 +60,25 @@ def test_images_and_folder_are_those_of_the_overlay() -> None:
     assert all(image["newName"] == prefix[1] + image["name"].removeprefix("seawall-") for image in ours)
     volume = yaml.safe_load((OVERLAY / "persistentvolume-postgres.yaml").read_text())
     assert command(PAGES[0], "minikube ssh").endswith(f" {volume['spec']['local']['path']}")
+
+
+def test_the_version_of_kubernetes_is_one_that_is_validated_and_that_deploy_accepts() -> None:
+    version = re.search(r"--kubernetes-version=v(\d+\.\d+)\.\d+\b", command(PAGES[0], "minikube start"))
+    assert version
+    assert version[1] in MINORS
+    major, _, minor = version[1].partition(".")
+    assert OLDEST_KUBERNETES <= (int(major), int(minor)) <= NEWEST_KUBERNETES
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_page_also_says_how_kubectl_alone_does_it(page: str) -> None:
+    assert "kubectl apply -k" in (trees.PROJECT / page).read_text()
+
+
+def test_logs_of_every_container_of_a_role_may_be_followed_at_once() -> None:
+    followed = command("docs/kubernetes.md", "kubectl logs -f")
+    assert "--all-containers" in followed
+    assert "--max-log-requests=20" in followed
 
 
 def test_the_machine_is_the_one_that_capacity_is_judged_by() -> None:
