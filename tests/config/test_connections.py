@@ -54,7 +54,7 @@ def test_everybody_at_the_maximum_fits_the_server() -> None:
         for role, plan in ROLES.items()
     }
     each = CONSOLE["workers"] * CONSOLE["threads"] * CONSOLE["databases"] + CONSOLE["beside"]
-    held |= {"console": CONSOLE["replicas"] * each, "others": sum(OTHERS.values())}
+    held |= {"console": (CONSOLE["replicas"] + CONSOLE["surge"]) * each, "others": sum(OTHERS.values())}
     room = SERVER["max_connections"] - SERVER["superuser_reserved_connections"] - SERVER["margin"]
 
     assert sum(held.values()) <= room, (

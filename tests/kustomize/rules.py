@@ -252,7 +252,7 @@ def _targets(scaler: Object, owner: Object) -> bool:
 
 @rule
 def autoscalers_own_their_target(objects: Objects, findings: Findings) -> None:
-    """The target exists, says no number of replicas, has the container measured, and fits the connections there are."""
+    """The target exists, says no number of replicas, has the container measured, and its steps are said."""
     for scaler in objects.of("HorizontalPodAutoscaler"):
         spec = scaler["spec"]
         target = spec["scaleTargetRef"]
@@ -277,15 +277,27 @@ def autoscalers_own_their_target(objects: Objects, findings: Findings) -> None:
         for way in ("scaleUp", "scaleDown"):
             policies = spec.get("behavior", {}).get(way, {}).get("policies")
             findings.check(policies, scaler, f"spec.behavior.{way}.policies", "the steps are nobody's decision")
-        if limits := CONNECTIONS["roles"].get(target["name"]):
-            most, surge = limits["replicas"], limits["surge"]
-            fits = spec["maxReplicas"] <= most
+
+
+@rule
+def connections_are_planned(objects: Objects, findings: Findings) -> None:
+    """Whoever holds connections to PostgreSQL has no more pods, and starts no more for a rollout, than are counted."""
+    planned = {**CONNECTIONS["roles"], "console": CONNECTIONS["console"]}
+    for pods in objects.pods():
+        owner = pods.owner
+        if owner["kind"] != "Deployment" or (plan := planned.get(owner["metadata"]["name"])) is None:
+            continue
+        most, surge = plan["replicas"], plan["surge"]
+        scalers = [each for each in objects.of("HorizontalPodAutoscaler") if _targets(each, owner)]
+        for scaler in scalers:
+            fits = scaler["spec"]["maxReplicas"] <= most
             findings.check(fits, scaler, "spec.maxReplicas", f"config/connections.toml allows {most}")
-            rolling = owner["spec"].get("strategy", {}).get("rollingUpdate", {}).get("maxSurge", "25%")
-            fits = isinstance(rolling, int) and rolling <= surge
-            findings.check(
-                fits, owner, "spec.strategy.rollingUpdate.maxSurge", f"config/connections.toml allows {surge}"
-            )
+        fits = scalers or owner["spec"].get("replicas", 1) <= most
+        findings.check(fits, owner, "spec.replicas", f"config/connections.toml allows {most}")
+        strategy = owner["spec"].get("strategy", {})
+        rolling = strategy.get("rollingUpdate", {}).get("maxSurge", "25%")
+        fits = strategy.get("type") == "Recreate" or (isinstance(rolling, int) and rolling <= surge)
+        findings.check(fits, owner, "spec.strategy.rollingUpdate.maxSurge", f"config/connections.toml allows {surge}")
 
 
 WALK_OF_FILES = {
@@ -582,9 +594,17 @@ def schemas_are_migrated_before_anything_serves(objects: Objects, findings: Find
             findings.check(migrating, pods.owner, path, "none of them migrates with the image that serves")
 
 
+# Who writes to a claim; whoever else mounts it reads only. (`images verify` changes nothing, and asks for a folder that it
+# could write to, as every `images` command does.)
+WRITERS = {
+    "images": {"images", "console", "images-reap", "images-verify"},
+    "backups": {"console", "backup", "backup-prune"},
+}
+
+
 @rule
 def claims_of_many_are_for_many_nodes(objects: Objects, findings: Findings) -> None:
-    """A claim that several pods mount is ReadWriteMany; `files` never writes where images are."""
+    """A claim that several pods mount is ReadWriteMany, and only who writes to it may."""
     holders: dict[tuple[str, str], int] = {}
     for pods in objects.pods():
         for volume in pods.spec.get("volumes", ()):
@@ -593,13 +613,14 @@ def claims_of_many_are_for_many_nodes(objects: Objects, findings: Findings) -> N
             if claim:
                 named = (namespace(pods.owner), claim["claimName"])
                 holders[named] = holders.get(named, 0) + _least_replicas(objects, pods.owner)
-            if pods.owner["metadata"]["name"] == "files":
-                findings.check(not claim or claim.get("readOnly") is True, pods.owner, path, "files may only read it")
-                for container in pods.containers():
-                    for mount in container.spec.get("volumeMounts", ()):
-                        reads = not claim or mount["name"] != volume["name"] or mount.get("readOnly") is True
-                        place = f"{container.path}.volumeMounts[{mount['mountPath']}]"
-                        findings.check(reads, pods.owner, place, "files may only read it")
+            name = str(pods.owner["metadata"]["name"])
+            writes = not claim or name in WRITERS.get(claim["claimName"], ())
+            findings.check(writes or claim.get("readOnly"), pods.owner, path, f"{name} may only read it")
+            for container in pods.containers():
+                for mount in container.spec.get("volumeMounts", ()):
+                    reads = writes or mount["name"] != volume["name"] or mount.get("readOnly") is True
+                    place = f"{container.path}.volumeMounts[{mount['mountPath']}]"
+                    findings.check(reads, pods.owner, place, f"{name} may only read it")
     for thing in objects.of("PersistentVolumeClaim"):
         several = holders.get((namespace(thing), thing["metadata"]["name"]), 0) > 1
         fits = not several or thing["spec"]["accessModes"] == ["ReadWriteMany"]

@@ -167,7 +167,7 @@ CASES: list[tuple[str, Break, str]] = [
         "HorizontalPodAutoscaler app-services/auth: spec.scaleTargetRef: there is no Deployment author",
     ),
     (
-        "autoscalers_own_their_target",
+        "connections_are_planned",
         lambda o: _of(o, "HorizontalPodAutoscaler", "auth")["spec"].update(maxReplicas=7),
         "HorizontalPodAutoscaler app-services/auth: spec.maxReplicas: config/connections.toml allows 6",
     ),
@@ -285,6 +285,16 @@ CASES: list[tuple[str, Break, str]] = [
         "ConfigMap app-services/plain: metadata.name: it has no hash",
     ),
     (
+        "claims_of_many_are_for_many_nodes",
+        lambda o: (
+            _cron_pod(o, "backup")["volumes"].append(
+                {"name": "images", "persistentVolumeClaim": {"claimName": "images"}}
+            ),
+            _cron_pod(o, "backup")["containers"][0]["volumeMounts"].append({"name": "images", "mountPath": "/images"}),
+        ),
+        "containers[backup].volumeMounts[/images]: backup may only read it",
+    ),
+    (
         "jobs_end_and_are_cleared_away",
         lambda o: _cron(o, "backup").update(concurrencyPolicy="Allow"),
         "CronJob app-services/backup: spec.concurrencyPolicy",
@@ -308,6 +318,23 @@ CASES: list[tuple[str, Break, str]] = [
         "autoscalers_own_their_target",
         lambda o: _of(o, "HorizontalPodAutoscaler", "auth")["spec"].update(behavior={}),
         "HorizontalPodAutoscaler app-services/auth: spec.behavior.scaleDown.policies",
+    ),
+    (
+        "connections_are_planned",
+        lambda o: _deployment(o, "images")["spec"]["strategy"]["rollingUpdate"].update(maxSurge="25%"),
+        "Deployment app-services/images: spec.strategy.rollingUpdate.maxSurge: config/connections.toml allows 1",
+    ),
+    (
+        "connections_are_planned",
+        lambda o: _deployment(o, "console")["spec"].update(replicas=2),
+        "Deployment app-services/console: spec.replicas: config/connections.toml allows 1",
+    ),
+    (
+        "connections_are_planned",
+        lambda o: _deployment(o, "console")["spec"].update(
+            strategy={"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1}}
+        ),
+        "Deployment app-services/console: spec.strategy.rollingUpdate.maxSurge: config/connections.toml allows 0",
     ),
     (
         "files_walks_in_steps_of_eight",
