@@ -648,27 +648,36 @@ def secrets_are_read_as_files(objects: Objects, findings: Findings) -> None:
 
 
 _PINNED = re.compile(r"(?P<name>[^@:]+(?::\d+/[^@:]+)?)(?::(?P<tag>\w[\w.-]*))?(?P<digest>@sha256:[0-9a-f]{64})?")
-_EXACT = re.compile(r"v?\d+(?:\.\d+){1,3}(?:[-+][\w.-]+)?$")
+# A whole version: three numbers, or two where that is all there are (PostgreSQL's). `3.11-slim` is any of them.
+_EXACT = re.compile(r"v?\d+\.\d+\.\d+(?:[-+.][\w.-]+)?")
+_EXACT_POSTGRESQL = re.compile(r"\d{2}\.\d+(?:-[\w.-]+)?")
 
 
 @rule
 def images_are_pinned(objects: Objects, findings: Findings) -> None:
     """A digest or a whole version; stand-ins of a test cluster (`localhost/…`) carry a tag of their own."""
+    for cluster in objects.of("Cluster"):
+        _check_pinned(findings, cluster, "spec.imageName", cluster["spec"].get("imageName", ""))
     for pods in objects.pods():
         for container in pods.containers():
-            image = container.spec["image"]
-            found = _PINNED.fullmatch(image)
-            path = f"{container.path}.image"
-            named = found and (found["tag"] or found["digest"])
-            findings.check(named, pods.owner, path, f"{image} has no tag and no digest")
-            if found and found["tag"]:
-                exact = found["digest"] or _EXACT.match(found["tag"]) or image.startswith("localhost/")
-                findings.check(exact, pods.owner, path, f"{found['tag']} of {image} is no whole version")
-                findings.check(
-                    "latest" not in found["tag"], pods.owner, path, f"{image} is what is newest, not one version"
-                )
+            _check_pinned(findings, pods.owner, f"{container.path}.image", container.spec["image"])
             pull = container.spec.get("imagePullPolicy", "IfNotPresent")
             findings.check(pull == "IfNotPresent", pods.owner, f"{container.path}.imagePullPolicy", f"it is {pull}")
+
+
+def _check_pinned(findings: Findings, owner: Object, path: str, image: str) -> None:
+    found = _PINNED.fullmatch(image)
+    named = found and (found["tag"] or found["digest"])
+    findings.check(named, owner, path, f"{image} has no tag and no digest")
+    if found and found["tag"]:
+        exact = found["digest"] or image.startswith("localhost/") or _is_whole(found["name"], found["tag"])
+        findings.check(exact, owner, path, f"{found['tag']} of {image} is no whole version")
+        findings.check("latest" not in found["tag"], owner, path, f"{image} is what is newest, not one version")
+
+
+def _is_whole(name: str, tag: str) -> bool:
+    of_postgresql = name.rsplit("/", 1)[-1] in {"postgres", "postgresql"}
+    return bool((_EXACT_POSTGRESQL if of_postgresql else _EXACT).fullmatch(tag))
 
 
 @rule

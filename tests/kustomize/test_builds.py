@@ -56,6 +56,15 @@ def test_every_component_is_in_a_combination_and_says_what_it_is() -> None:
     assert not without_readme
 
 
+@pytest.mark.parametrize("overlay", ["minikube", "production"])
+def test_the_python_that_counts_for_files_is_the_one_of_our_images(built: Callable[[str], Objects], overlay: str) -> None:
+    dockerfile = (trees.PROJECT / "Dockerfile").read_text()
+    files = built(overlay).get("Deployment", "app-services", "files")
+    assert files
+    (metrics,) = files["spec"]["template"]["spec"]["initContainers"]
+    assert f"ARG BASE={metrics['image']}\n" in dockerfile
+
+
 def test_every_overlay_is_built() -> None:
     folder = trees.PROJECT / "kustomize" / "overlays"
     assert {path.name for path in folder.iterdir() if path.is_dir()} == set(trees.OVERLAYS)

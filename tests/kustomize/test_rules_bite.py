@@ -277,6 +277,34 @@ CASES: list[tuple[str, Break, str]] = [
     ),
     ("images_are_pinned", lambda o: _container(o, "auth").update(image="a:5/b/auth"), "a:5/b/auth has no tag"),
     (
+        "images_are_pinned",
+        lambda o: _container(o, "auth").update(image="a/python:3.11-slim-bookworm"),
+        "3.11-slim-bookworm of a/python:3.11-slim-bookworm is no whole version",
+    ),
+    (
+        "images_are_pinned",
+        lambda o: _container(o, "auth").update(image="a/postgres:18"),
+        "18 of a/postgres:18 is no whole version",
+    ),
+    (
+        "images_are_pinned",
+        lambda o: o.all.append(
+            {
+                "kind": "Cluster",
+                "metadata": {"name": "postgres", "namespace": "app-services"},
+                "spec": {"imageName": "a/postgresql:18-standard-trixie"},
+            }
+        ),
+        "Cluster app-services/postgres: spec.imageName: 18-standard-trixie of",
+    ),
+    (
+        "images_are_pinned",
+        lambda o: o.all.append(
+            {"kind": "Cluster", "metadata": {"name": "postgres", "namespace": "app-services"}, "spec": {}}
+        ),
+        "Cluster app-services/postgres: spec.imageName:  has no tag",
+    ),
+    (
         "generated_names_have_a_hash",
         lambda o: (
             _container(o, "auth")["envFrom"][0]["configMapRef"].update(name="plain"),
