@@ -90,9 +90,9 @@ def declared(file: Path, components: Iterable[str]) -> Matrix:
 
 
 def components_of(overlay: Path) -> set[str]:
-    """The names of all components that an overlay includes, itself or through another overlay; of a part, `s3/monitoring`.
+    """The names of all components that an overlay includes, itself or through another overlay.
 
-    One of an overlay's own is called by its path below `overlays`: `production/network-policies`.
+    A part of one is called `s3/network-policies`, one of an overlay by its path there: `production/network-policies`.
     """
     found: set[str] = set()
     kustomization = yaml.safe_load((overlay / "kustomization.yaml").read_text())
@@ -137,8 +137,8 @@ def workloads(documents: Iterable[Object]) -> list[Endpoint]:
     """A pod of every workload of the manifests, with the labels and ports of its template.
 
     A Cluster of CloudNativePG is two: its instances get the labels that it hands on and the operator's own, the pods of
-    the Jobs that make an instance (`postgres-job`: bootstrap, join, recovery) the operator's alone. An Issuer that answers
-    an authority over HTTP (HTTP-01) is one in its namespace (`acme-solver in NAMESPACE`), if that is ours.
+    the Jobs that make an instance (`postgres-job`: bootstrap, join, recovery) the operator's alone. An Issuer that
+    answers an authority over HTTP (HTTP-01) is one in its namespace (`acme-solver in NAMESPACE`), if that is ours.
     """
     found: list[Endpoint] = []
     for document in documents:
@@ -154,7 +154,9 @@ def workloads(documents: Iterable[Object]) -> list[Endpoint]:
             of_job = LABELS_OF_POSTGRES_JOBS | {"cnpg.io/cluster": name, "app.kubernetes.io/instance": name}
             address = f"10.244.0.{len(found) + 10}"
             found.append(Endpoint(f"{name}-job", address, document["metadata"]["namespace"], of_job))
-        elif document["kind"] == "Issuer" and document["metadata"]["namespace"] in NAMESPACES and _answers_http(document):
+        elif (
+            document["kind"] == "Issuer" and document["metadata"]["namespace"] in NAMESPACES and _answers_http(document)
+        ):
             name = f"acme-solver in {document['metadata']['namespace']}"
             labels, ports = LABELS_OF_ACME_SOLVERS, {("http", "TCP"): 8089}
         elif template := _pod_template(document):

@@ -594,8 +594,8 @@ def schemas_are_migrated_before_anything_serves(objects: Objects, findings: Find
             findings.check(migrating, pods.owner, path, "none of them migrates with the image that serves")
 
 
-# Who writes to a claim; whoever else mounts it reads only. (`images verify` changes nothing, and asks for a folder that it
-# could write to, as every `images` command does.)
+# Who writes to a claim; whoever else mounts it reads only. (`images verify` changes nothing, and asks for a folder
+# that it could write to, as every `images` command does.)
 WRITERS = {
     "images": {"images", "console", "images-reap", "images-verify"},
     "backups": {"console", "backup", "backup-prune"},

@@ -57,7 +57,9 @@ def test_every_component_is_in_a_combination_and_says_what_it_is() -> None:
 
 
 @pytest.mark.parametrize("overlay", ["minikube", "production"])
-def test_the_python_that_counts_for_files_is_the_one_of_our_images(built: Callable[[str], Objects], overlay: str) -> None:
+def test_the_python_that_counts_for_files_is_the_one_of_our_images(
+    built: Callable[[str], Objects], overlay: str
+) -> None:
     dockerfile = (trees.PROJECT / "Dockerfile").read_text()
     files = built(overlay).get("Deployment", "app-services", "files")
     assert files

@@ -90,7 +90,8 @@ def test_jobs_that_may_run_together_are_added_up(built: Callable[[str], Objects]
     objects = Objects("together", copy.deepcopy(built("minikube").all))
     rows = table(objects, at_most=frozenset(), rolling=False)
     one = of_pod(next(each for each in objects.pods() if each.is_job))
-    assert str(rows["jobs that may run together"]) == str(one.times(3))  # a backup takes up to an hour, the others come by
+    # A backup takes up to an hour; meanwhile others come by.
+    assert str(rows["jobs that may run together"]) == str(one.times(3))
     for job in objects.of("CronJob"):
         job["spec"]["schedule"] = "0 0 * * *"
     rows = table(objects, at_most=frozenset(), rolling=False)

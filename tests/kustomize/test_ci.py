@@ -14,7 +14,9 @@ from tests.kustomize.objects import Object, Objects, label, plain_name
 def comparable(objects: Objects) -> dict[str, Object]:
     """The objects of an overlay by their names, less what the two may differ in."""
     plain = {
-        thing["metadata"]["name"]: plain_name(thing) for thing in objects.all if thing["kind"] in {"ConfigMap", "Secret"}
+        thing["metadata"]["name"]: plain_name(thing)
+        for thing in objects.all
+        if thing["kind"] in {"ConfigMap", "Secret"}
     }
     everything: list[Object] = _renamed(copy.deepcopy(objects.all), plain)
     left = [thing for thing in everything if thing["kind"] != "PersistentVolume"]

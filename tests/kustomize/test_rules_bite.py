@@ -334,7 +334,9 @@ CASES: list[tuple[str, Break, str]] = [
     ),
     (
         "everything_that_serves_is_probed",
-        lambda o: _of(o, "StatefulSet", "postgres")["spec"]["template"]["spec"]["containers"][0]["startupProbe"].update(failureThreshold=30),
+        lambda o: _of(o, "StatefulSet", "postgres")["spec"]["template"]["spec"]["containers"][0]["startupProbe"].update(
+            failureThreshold=30
+        ),
         "containers[postgres].startupProbe: it gives up after 60 s: at least 600",
     ),
     (
@@ -366,7 +368,9 @@ CASES: list[tuple[str, Break, str]] = [
     ),
     (
         "files_walks_in_steps_of_eight",
-        lambda o: _of(o, "HorizontalPodAutoscaler", "files")["spec"]["behavior"]["scaleDown"]["policies"][0].update(value=4),
+        lambda o: _of(o, "HorizontalPodAutoscaler", "files")["spec"]["behavior"]["scaleDown"]["policies"][0].update(
+            value=4
+        ),
         "HorizontalPodAutoscaler app-services/files: spec.behavior: it is not",
     ),
     (

@@ -91,8 +91,8 @@ def place(one: Object) -> Place:
 def owners(objects: list[Object]) -> dict[Place, list[set[str]]]:
     """Who makes each TLS Secret, as the hosts that each of them makes it for.
 
-    By way of an annotation that is an entry `tls` of an Ingress: cert-manager makes a Certificate for it, with its hosts,
-    and a second Ingress that names the same Secret is refused.
+    By way of an annotation that is an entry `tls` of an Ingress: cert-manager makes a Certificate for it, with its
+    hosts, and a second Ingress that names the same Secret is refused.
     """
     found: dict[Place, list[set[str]]] = {}
     for one in of_kind(objects, "Secret"):
