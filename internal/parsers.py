@@ -15,7 +15,7 @@ JSON_LIMIT_BYTES = 64 * 1024
 
 
 class JsonObjectParser(BaseParser):
-    """Reads one JSON object (RFC 8259: UTF-8, no NaN or Infinity) of at most 64 KiB.
+    """Reads one JSON object (RFC 8259: UTF-8, no NaN or Infinity) of at most 64 KiB; one that is longer is not read.
 
     Raises:
         ProblemError: payload_too_large (413), or malformed_request (400) for anything but an object.
@@ -29,6 +29,9 @@ class JsonObjectParser(BaseParser):
         media_type: str | None = None,
         parser_context: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
+        request = (parser_context or {}).get("request")
+        if request is not None and int(request.META.get("CONTENT_LENGTH") or 0) > JSON_LIMIT_BYTES:
+            raise _too_large()
         body = self._read(stream)
         try:
             value = json.loads(body.decode("utf-8"), parse_constant=_refuse_constant)
@@ -48,9 +51,12 @@ class JsonObjectParser(BaseParser):
         except UnreadablePostError as error:
             raise ProblemError(unreadable_body(error)) from None
         if len(body) > JSON_LIMIT_BYTES:
-            detail = f"A JSON body may have {JSON_LIMIT_BYTES // 1024} KB at most."
-            raise ProblemError(Problem("payload_too_large", detail))
+            raise _too_large()
         return body
+
+
+def _too_large() -> ProblemError:
+    return ProblemError(Problem("payload_too_large", f"A JSON body may have {JSON_LIMIT_BYTES // 1024} KB at most."))
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -1,8 +1,10 @@
 """Gunicorn's worker of threads, with a main thread that reads the heads of requests and refuses what cannot be served.
 
 The main thread owns every connection on which nothing is being answered: it waits for the next request without a
-thread, reads its head, and puts the connection in the queue of the threads, or answers 503 itself at once. A thread so
-works only for requests that are there, and a request that will not be served costs some microseconds and no thread.
+thread, reads its head and the first 64 KB of what belongs to it, and puts the connection in the queue of the threads,
+or answers 503 itself at once. A thread so works only for requests that are there, or for uploads that are well under
+way, and a request that will not be served costs some microseconds and no thread. Nor does a thread wait for a body that
+was left unread: the answer is the last one of its connection, and the main thread sees to the rest.
 
 Whether to refuse is decided by how long the request would have to wait (`Queue.refuses`). A queue that was empty a
 moment ago holds a burst, which may use most of a caller's deadline; one that has been standing for longer shows that
@@ -20,7 +22,6 @@ import queue
 import re
 import select
 import socket
-import struct
 import threading
 import time
 from collections import deque
@@ -28,20 +29,25 @@ from collections.abc import Callable
 from enum import Enum, auto
 from typing import Any
 
+from django.conf import settings
+from gunicorn.http.body import LengthReader
 from gunicorn.http.errors import NoMoreData
 from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, TConn, ThreadWorker
 from prometheus_client import Counter
 
 from internal import context, management, refusals
 from internal.problems import Problem
-from internal.sockets import DeadlineSocket
+from internal.requests import BODY_RATE, BODY_SECONDS
+from internal.sockets import ClientSocket
 
 BURST_WAIT = context.REQUEST_DEADLINE * 0.6  # seconds in a queue that was empty so many seconds ago
 STANDING_WAIT = 0.5  # seconds in a queue that has been standing for longer
 QUEUE_LIMIT = 512  # requests
 HEAD_LIMIT = 64 * 1024  # bytes of request line and header fields
 HEAD_SECONDS = 10.0  # for the head of a request to arrive, from its first byte
-SEND_SECONDS = 10  # without a byte of the answer taken by the client
+AHEAD_LIMIT = HEAD_LIMIT  # bytes of a request, with its body, that are here before it gets a thread
+SEND_SECONDS = 10.0  # for which the client may take nothing of an answer, and by which it may be late
+SEND_RATE = 16 * 1024  # bytes a second
 BLANK_LIMIT = 1024  # bytes of empty lines before a request
 LINGER_SECONDS = 2.0  # for a client to read the answer and close, before the connection is closed for it
 LINGER_BYTES = 1024 * 1024  # of what such a client goes on sending
@@ -57,7 +63,25 @@ _REQUEST_LINE = re.compile(rb"[!-~]{1,40} [^ \r\n]+ HTTP/[0-9]\.[0-9]")
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,18})[ \t]*\r\n")
 _LAST = re.compile(rb"\r\nconnection:[^\r\n]*close|^[^\r\n]* http/1\.0\r\n")
 _UNCLEAR = re.compile(rb"\r\n[ \t]|transfer-encoding|^connect ")  # where such a request ends, others may see otherwise
-_SEND_TIMEOUT = struct.pack("ll", SEND_SECONDS, 0)  # struct timeval
+_EXPECTS = re.compile(rb"[^\r\n]* http/1\.1(?=\r\n).*?\r\nexpect:[ \t]*100-continue[ \t]*\r\n", re.DOTALL)
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_DISCARDED = 63 * 1024  # bytes of an unread body that gunicorn throws away and goes on
+
+# What accept(2) says of one connection that is gone before it is taken, and of a system that is short of something.
+_LOST = {
+    errno.ECONNABORTED,
+    errno.EHOSTDOWN,
+    errno.EHOSTUNREACH,
+    errno.ENETDOWN,
+    errno.ENETUNREACH,
+    errno.ENONET,
+    errno.ENOPROTOOPT,
+    errno.EOPNOTSUPP,
+    errno.EPERM,
+    errno.EPROTO,
+    errno.ETIMEDOUT,
+}
+_SHORT = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 # System calls that do not wait, made with the interpreter's lock held: a thread that gives it up for a microsecond gets
 # it back after milliseconds when others compute, and the main thread has to be quick just then.
@@ -78,7 +102,7 @@ class State(Enum):
     """Who has the connection: the main thread, except while it is BUSY."""
 
     OPEN = auto()  # nothing of a request has arrived
-    READING = auto()  # some of its head
+    READING = auto()  # some of it, but not enough for a thread
     BUSY = auto()  # a thread has it, or will
     CLOSING = auto()  # answered for the last time; what still arrives is thrown away
     CLOSED = auto()
@@ -88,19 +112,30 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn has no types
     """A connection, what has been read of its next request, and until when it may stay as it is."""
 
     def __init__(self, cfg: Any, sock: socket.socket, client: Any, server: Any) -> None:
-        sock = DeadlineSocket(sock.family, sock.type, sock.proto, fileno=sock.detach())  # for bodies that drip
+        sock = ClientSocket(sock, seconds=SEND_SECONDS, rate=SEND_RATE)
         super().__init__(cfg, sock, client, server)
         sock.setblocking(True)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _SEND_TIMEOUT)
         self.fd = sock.fileno()
         self.state = State.OPEN
-        self.head = b""
+        self.since = 0.0  # when it came into this state; not of BUSY
+        self.head = b""  # and of the body what has been read with it
+        self.enough = 0  # bytes of these for which a thread is given; 0: not known
         self.blank = 0  # bytes of empty lines before it
         self.more = False  # something may be there to read that the poller will not tell of again
         self.ended = False  # the client sends no more; maybe there is something to read before that
         self.deadline = math.inf
         self.waiting_since = 0.0
         self.thrown_away = 0
+
+    def is_awaited(self) -> bool:
+        """Whether a request is, or some of it."""
+        return self.state in (State.OPEN, State.READING)
+
+    def become(self, state: State, seconds: float) -> None:
+        """Comes into the state, for so long at most."""
+        self.since = time.monotonic()
+        self.deadline = self.since + seconds
+        self.state = state  # last: with it another thread may have the connection
 
 
 class Queue:
@@ -191,6 +226,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         self.listeners: dict[int, socket.socket] = {}
         self.buffer = ctypes.create_string_buffer(_RECEIVE_BYTES)
         self.busy = refusals.Refusal(refusals.BUSY)
+        self.body_limit = getattr(settings, "BODY_LIMIT", math.inf)
         self.refused = self.told = 0
         self.next_tick = 0.0
 
@@ -285,14 +321,14 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         try:
             client, address = listener.accept()
         except OSError as error:
-            if error.errno in {errno.EMFILE, errno.ENFILE}:
-                self.log.warning("A connection cannot be taken: too many files are open")
+            if error.errno in _SHORT:
+                self.log.warning("A connection cannot be taken: %s", error.strerror)
                 time.sleep(0.05)  # nothing else would keep this from being tried again at once
-            elif error.errno not in {errno.EAGAIN, errno.ECONNABORTED}:
+            elif error.errno != errno.EAGAIN and error.errno not in _LOST:
                 raise
-            return error.errno == errno.ECONNABORTED
+            return error.errno in _LOST
         connection = Connection(self.cfg, client, address, listener.getsockname())
-        connection.deadline = time.monotonic() + self.cfg.keepalive
+        connection.become(State.OPEN, self.cfg.keepalive)
         self.connections[connection.fd] = connection
         # Edge-triggered: registered once, and no system call for each request.
         self.poller.register(connection.fd, select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET)
@@ -313,8 +349,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         except OSError:
             self.drop(connection)
             return
-        connection.state = State.CLOSING
-        connection.deadline = time.monotonic() + LINGER_SECONDS
+        connection.become(State.CLOSING, LINGER_SECONDS)
         self.throw_away(connection)
 
     def throw_away(self, connection: Connection) -> None:
@@ -331,32 +366,38 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         """Ends the connections whose time has run out."""
         overdue = [one for one in self.connections.values() if one.deadline <= now or one.sock.fileno() < 0]
         for connection in overdue:
-            if connection.state is State.READING:
-                self.answer_and_close(connection, refusals.TOO_SLOW)
-            else:
+            if connection.state is not State.READING:
                 self.drop(connection)
+            else:
+                self.answer_and_close(connection, refusals.TOO_SLOW)
 
     def make_room(self) -> None:
-        """Ends the connections that have been idle for longest: silent ones must not keep everybody else out."""
-        latest = time.monotonic() + self.cfg.keepalive - STOP_KEEPALIVE_LINGER
-        idle = [one for one in self.connections.values() if one.state is State.OPEN and one.deadline <= latest]
-        idle.sort(key=lambda one: one.deadline)
-        for connection in idle[: max(1, self.worker_connections // 10)]:
+        """Ends the connections whose request has been awaited for longest: they must not keep everybody else out."""
+        latest = time.monotonic() - STOP_KEEPALIVE_LINGER
+        awaited = [one for one in self.connections.values() if one.is_awaited() and one.since <= latest]
+        awaited.sort(key=lambda one: one.since)
+        for connection in awaited[: max(1, self.worker_connections // 10)]:
             self.look_at(connection)  # something may have come just now
-            if connection.state is State.OPEN:
+            # Not gently: that would keep the place for as long again.
+            if connection.state is State.READING:
+                self.complain(connection, refusals.TOO_SLOW)
+            if connection.is_awaited():
                 self.drop(connection)
 
     def hurry(self) -> None:
-        """While the worker ends, a connection without a request stays only for one that may be on its way."""
+        """While the worker ends, a connection without a request stays only for one that may be on its way.
+
+        One whose head is there has been begun: its body may arrive.
+        """
         latest = time.monotonic() + STOP_KEEPALIVE_LINGER
         for connection in self.connections.values():
-            if connection.state in (State.OPEN, State.READING):
+            if connection.is_awaited() and not connection.enough:
                 connection.deadline = min(connection.deadline, latest)
 
     # Requests.
 
     def look_at(self, connection: Connection) -> None:
-        """Reads what has arrived, as far as it is the head of a request, and does what the request calls for."""
+        """Reads what has arrived, until it is enough of a request, and does what the request calls for."""
         connection.more = True  # before the state is looked at: see `done`
         if connection.state in (State.BUSY, State.CLOSED):
             return
@@ -366,26 +407,58 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         for _ in range(_LOOKS):
             if connection.head.startswith((b"\r", b"\n")) and not self.is_rid_of_blanks(connection):
                 return
-            if b"\r\n\r\n" in connection.head:
+            if connection.enough or b"\r\n\r\n" in connection.head:
                 if self.queue.refuses():
                     if not self.refuse(connection):
                         return
                     continue
-                connection.state = State.BUSY
-                connection.deadline = math.inf
-                connection.blank = 0
-                self.queue.put(connection)
-                return
-            if connection.head and not self.is_plausible(connection):
+                if connection.enough <= len(connection.head) and self.is_enough(connection):
+                    self.give(connection)
+                    return
+                if connection.state is State.CLOSED:
+                    return
+            elif connection.head and not self.is_plausible(connection):
                 return
             data = self.receive(connection)
             if data is None:
                 return
             if not data:
-                self.drop(connection)
+                if connection.enough:
+                    self.answer_and_close(connection, refusals.CUT_SHORT)
+                else:
+                    self.drop(connection)
                 return
             connection.head += data
         self.method_queue.defer(self.look_at, connection)  # when the others have had their turn
+
+    def is_enough(self, connection: Connection) -> bool:
+        """Whether what is here of a request, at least its head, is enough for a thread; begins to wait for more if not.
+
+        A body that is too long is not waited for: the application says so at once.
+        """
+        if connection.enough:
+            return True
+        end = connection.head.index(b"\r\n\r\n") + 4
+        lowered = connection.head[:end].lower()
+        length = _LENGTH.search(lowered)
+        size = int(length[1]) if length else 0
+        if size > self.body_limit:
+            size = 0
+        connection.enough = max(end, min(end + size, AHEAD_LIMIT))
+        missing = connection.enough - len(connection.head)
+        if missing <= 0:
+            return True
+        connection.become(State.READING, BODY_SECONDS + missing / BODY_RATE)
+        if _EXPECTS.match(lowered):
+            self.send(connection, _CONTINUE)
+        return False
+
+    def give(self, connection: Connection) -> None:
+        """The request waits for a thread."""
+        connection.state = State.BUSY
+        connection.deadline = math.inf
+        connection.blank = connection.enough = 0
+        self.queue.put(connection)
 
     def is_rid_of_blanks(self, connection: Connection) -> bool:
         """Takes empty lines before a request away; it has been answered if there are too many."""
@@ -400,8 +473,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     def is_plausible(self, connection: Connection) -> bool:
         """Whether to wait for the rest of a head; it has been answered if not."""
         if connection.state is State.OPEN:
-            connection.state = State.READING
-            connection.deadline = time.monotonic() + HEAD_SECONDS
+            connection.become(State.READING, HEAD_SECONDS)
         line, ended, _ = connection.head.partition(b"\r\n")
         if len(line) > self.cfg.limit_request_line:
             problem = refusals.LINE_TOO_LONG
@@ -423,9 +495,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         if last:
             self.close_gently(connection)
             return False
-        connection.state = State.OPEN
-        connection.deadline = time.monotonic() + self.cfg.keepalive
-        connection.blank = 0
+        connection.become(State.OPEN, self.cfg.keepalive)
+        connection.blank = connection.enough = 0
         return True
 
     def refusal_of(self, connection: Connection) -> tuple[bytes, bool]:
@@ -446,12 +517,17 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         return self.busy.to(head, close=last), last
 
     def answer_and_close(self, connection: Connection, problem: Problem) -> None:
-        """Tells what was wrong with a request of which the head is not complete."""
-        request_id = context.begin_request(None)
+        """Tells what was wrong with a request that is not complete."""
+        if self.complain(connection, problem):
+            self.close_gently(connection)
+
+    def complain(self, connection: Connection, problem: Problem) -> bool:
+        """The same for a connection that is closed afterwards; whether it is still there."""
+        head = connection.head if connection.enough else b""  # of which nothing is known before it is there
+        request_id = context.begin_request(refusals.id_in(head))
         self.log.warning("Invalid request from ip=%s: %s", connection.client[0], problem.detail)
         context.end_request()
-        if self.send(connection, refusals.Refusal(problem).unread(request_id)):
-            self.close_gently(connection)
+        return self.send(connection, refusals.Refusal(problem).to(head, close=True, request_id=request_id))
 
     def receive(self, connection: Connection) -> bytes | None:
         """What has arrived; empty at the end, or when the connection is broken; None when nothing has."""
@@ -486,8 +562,9 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         """The application, whose answers say that they are the last ones when they are, and not as it was before."""
 
         def start(*arguments: Any) -> Any:
-            if self.is_last():
-                start_response.__self__.force_close()  # gunicorn's Response
+            response = start_response.__self__  # gunicorn's
+            if self.is_last() or not _is_here(response.req):
+                response.force_close()
             return start_response(*arguments)
 
         return self.application(environ, start)
@@ -511,9 +588,11 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             if connection.sock.gettimeout() is not None:  # set while a body was read
                 connection.sock.setblocking(True)
             connection.init()
+            connection.sock.begin_answer()
             connection.parser.unreader.unread(head)
             connection.head = b""
             request = next(connection.parser)
+            request._expected_100_continue = False  # `is_enough` has told the client, if it had to be
             goes_on = bool(self._keepalive_after(connection, self.handle_request(request, connection)))
             connection.head = connection.parser.unreader.take_buffered()
             return goes_on
@@ -552,8 +631,13 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         if not goes_on:
             self.method_queue.defer(self.close_gently, connection)
             return
-        connection.deadline = time.monotonic() + self.cfg.keepalive
         # First the state, then `more`, and in `look_at` the other way round: one of them sees what arrives meanwhile.
-        connection.state = State.OPEN
+        connection.become(State.OPEN, self.cfg.keepalive)
         if connection.more or connection.head:
             self.method_queue.defer(self.look_at, connection)
+
+
+def _is_here(request: Any) -> bool:
+    """Whether what is left of the body of gunicorn's Request need not be waited for."""
+    reader = request.body.reader
+    return isinstance(reader, LengthReader) and reader.length <= min(len(request.unreader.buf.getbuffer()), _DISCARDED)

@@ -23,6 +23,7 @@ BUSY = Problem(
     retry_after=BUSY_RETRY_AFTER,
 )
 TOO_SLOW = Problem("request_timeout", "The request did not arrive in time. Send it again.")
+CUT_SHORT = Problem("malformed_request", "The request body ended too early.")
 LINE_TOO_LONG = Problem("uri_too_long", "The address of the request is too long.")
 HEAD_TOO_LARGE = Problem("header_fields_too_large", "The header fields of the request are too large or too many.")
 NOT_HTTP = Problem("malformed_request", "This is not a request of HTTP/1.1.")
@@ -95,11 +96,14 @@ class Refusal:
         page_type = "text/html; charset=utf-8\r\nContent-Security-Policy: default-src 'none'"
         self._page = (f"{start}{page_type}\r\nContent-Length: ".encode(), *_split(page))
 
-    def to(self, head: bytes, *, close: bool) -> bytes:
-        """The answer to the request of this head; with `close`, one after which the connection ends."""
-        request_id = (id_in(head) or secrets.token_hex(16)).encode()
+    def to(self, head: bytes, *, close: bool, request_id: str | None = None) -> bytes:
+        """The answer to the request of this head; with `close`, one after which the connection ends.
+
+        Without `request_id` it is the one that the request supplies, or a new one.
+        """
+        request_id = request_id or id_in(head) or secrets.token_hex(16)
         page = _WANTS_PAGE.search(head) is not None and b" /api/" not in head[:16]
-        return self._made(request_id, page=page, close=close, without_body=head.startswith(b"HEAD "))
+        return self._made(request_id.encode(), page=page, close=close, without_body=head.startswith(b"HEAD "))
 
     def unread(self, request_id: str) -> bytes:
         """The answer to a request of which nothing is known; the connection ends."""

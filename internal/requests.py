@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import socket
+import math
 import time
 from typing import Any
 
 from django.core.handlers.wsgi import WSGIRequest
 from django.utils.http import parse_header_parameters
 
-from internal.context import Deadline
-from internal.sockets import held_to
+from internal.sockets import ClientSocket, held_to
 
-BODY_SECONDS = 20.0  # for a body to arrive, and beyond that
-BODY_RATE = 32 * 1024  # bytes a second
+BODY_RATE = 32 * 1024  # bytes a second, from the beginning on
+BODY_SECONDS = 20.0  # by which a body may be late
 BODY_PAUSE = 10.0  # seconds without a byte
 
 
@@ -25,13 +24,15 @@ class _PatientInput:
     """The body as the server reads it, with an end to its patience: a thread waits for each body that is under way.
 
     The server itself has no limit for this; without one, a few clients that stop in the middle would take every thread.
+    What a body has announced earns it no time, only what has arrived of it; what the role does in between costs none.
     """
 
-    def __init__(self, source: Any, connection: socket.socket, length: int) -> None:
+    def __init__(self, source: Any, connection: ClientSocket) -> None:
         self._source = source
         self._connection = connection
-        self._allowed = BODY_SECONDS + length / BODY_RATE
-        self._until: float | None = None
+        self._received_before = connection.received
+        self._waited = 0.0
+        self._waiting_since = 0.0
 
     def read(self, size: int = -1) -> bytes:
         return self._within_time(self._source.read, size)
@@ -39,21 +40,20 @@ class _PatientInput:
     def readline(self, size: int = -1) -> bytes:
         return self._within_time(self._source.readline, size)
 
+    def remaining(self) -> float:
+        """Seconds for which the body at hand may still keep its reader waiting; asked before each piece of it."""
+        received = self._connection.received - self._received_before
+        return BODY_SECONDS + received / BODY_RATE - self._waited - (time.monotonic() - self._waiting_since)
+
     def _within_time(self, read: Any, size: int) -> bytes:
-        now = time.monotonic()
-        if self._until is None:
-            self._until = now + self._allowed
-        remaining = self._until - now
-        if remaining <= 0:
-            raise BodyTooSlowError("the body did not arrive in time")
-        self._connection.settimeout(min(BODY_PAUSE, remaining))
+        self._waiting_since = time.monotonic()
         try:
-            # The source reads until it has as much as was asked for: the time for all of it counts, not only that of
-            # each piece.
-            with held_to(Deadline.after(remaining), stall=BODY_PAUSE):
+            with held_to(self, stall=BODY_PAUSE):
                 data: bytes = read(size)
         except TimeoutError as error:
-            raise BodyTooSlowError("the client stopped in the middle of the body") from error
+            self._waited = math.inf  # nobody who asks again waits once more
+            raise BodyTooSlowError("the body did not arrive in time") from error
+        self._waited += time.monotonic() - self._waiting_since
         return data
 
 
@@ -66,9 +66,8 @@ class Request(WSGIRequest):
 
     def __init__(self, environ: dict[str, Any]) -> None:
         connection = environ.get("gunicorn.socket")
-        length = environ.get("CONTENT_LENGTH") or "0"
-        if connection is not None and length.isdecimal():
-            environ["wsgi.input"] = _PatientInput(environ["wsgi.input"], connection, int(length[:12]))
+        if connection is not None:
+            environ["wsgi.input"] = _PatientInput(environ["wsgi.input"], connection)
         super().__init__(environ)
 
     def _set_content_type_params(self, meta: dict[str, Any]) -> None:

@@ -2,24 +2,38 @@
 
 from __future__ import annotations
 
+import fcntl
 import math
+import os
+import select
 import socket
 import ssl
-from collections.abc import Iterator
+import struct
+import termios
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING
-
-from internal.context import Deadline
+from typing import IO, TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
 
-_held: ContextVar[tuple[Deadline, float] | None] = ContextVar("held", default=None)
+_LOOK_AGAIN = 1.0  # seconds; with a large buffer the system tells late that some of it has become free
+
+
+class Limit(Protocol):
+    """How long may still be waited."""
+
+    def remaining(self) -> float:
+        """Seconds; zero or less when it is over."""
+
+
+_held: ContextVar[tuple[Limit, float] | None] = ContextVar("held", default=None)
 
 
 @contextmanager
-def held_to(deadline: Deadline, *, stall: float = math.inf) -> Iterator[None]:
+def held_to(deadline: Limit, *, stall: float = math.inf) -> Iterator[None]:
     """Holds every DeadlineSocket that the block uses to the deadline, and each of its waits to `stall` seconds."""
     mark = _held.set((deadline, stall))
     try:
@@ -55,6 +69,88 @@ class DeadlineSocket(socket.socket):
         """As of any socket. Raises TimeoutError."""
         _allow(self)
         super().sendall(data, flags)
+
+
+class ClientSocket(DeadlineSocket):
+    """The server's end of a connection, which no client can make a thread wait at for longer than it is worth.
+
+    While an answer is sent its bytes must be taken at `rate` or faster, but for `seconds`, and none of its waits may
+    be longer than these. What counts is what the client has acknowledged, not what the system keeps for it; and only
+    the time in which there is something to wait for.
+
+    Args:
+        connection: is taken over.
+        seconds: of each answer.
+        rate: bytes a second.
+    """
+
+    def __init__(self, connection: socket.socket, *, seconds: float, rate: float) -> None:
+        super().__init__(connection.family, connection.type, connection.proto, fileno=connection.detach())
+        self.received = 0  # bytes
+        self._seconds = seconds
+        self._rate = rate
+        self.begin_answer()
+
+    def begin_answer(self) -> None:
+        """The waits of another answer are counted from now on."""
+        self._waited = self._stalled = 0.0
+        self._taken = 0
+
+    def recv(self, bufsize: int, flags: int = 0, /) -> bytes:
+        """As of any DeadlineSocket."""
+        data = super().recv(bufsize, flags)
+        self.received += len(data)
+        return data
+
+    def sendall(self, data: ReadableBuffer, flags: int = 0, /) -> None:
+        """As of any socket. Raises TimeoutError."""
+        if self.gettimeout() is not None:  # set while a body was read
+            self.setblocking(True)
+        flags |= socket.MSG_DONTWAIT  # so that an answer for which there is room needs no other system call
+        view = memoryview(data)
+        self._give(len(view), lambda done: self.send(view[done:], flags))
+
+    def sendfile(self, file: IO[Any], offset: int = 0, count: int | None = None) -> int:
+        """As of any socket. Raises TimeoutError."""
+        number = file.fileno()
+        size = os.fstat(number).st_size - offset if count is None else count
+        self.setblocking(False)
+        try:
+            return self._give(size, lambda done: os.sendfile(self.fileno(), number, offset + done, size - done))
+        finally:
+            self.setblocking(True)
+
+    def _give(self, size: int, give: Callable[[int], int]) -> int:
+        """Calls `give` with what has been sent until that is everything; how many bytes were sent."""
+        done = 0
+        while done < size:
+            try:
+                sent = give(done)
+            except BlockingIOError:
+                self._wait()
+                continue
+            if sent == 0:  # the file has become shorter
+                break
+            done += sent
+        return done
+
+    def _wait(self) -> None:
+        """Waits until there may be room for more."""
+        poller = select.poll()
+        poller.register(self, select.POLLOUT)
+        before, started = self._outstanding(), time.monotonic()
+        poller.poll(_LOOK_AGAIN * 1000)
+        taken, waited = before - self._outstanding(), time.monotonic() - started
+        self._taken += taken
+        self._waited += waited
+        self._stalled = 0.0 if taken else self._stalled + waited
+        if self._stalled > self._seconds or self._waited > self._seconds + self._taken / self._rate:
+            raise TimeoutError("the client does not take the answer")
+
+    def _outstanding(self) -> int:
+        """Bytes that were sent and not acknowledged."""
+        count: int = struct.unpack("i", fcntl.ioctl(self, termios.TIOCOUTQ, bytes(4)))[0]
+        return count
 
 
 class DeadlineTLSSocket(ssl.SSLSocket):

@@ -23,13 +23,13 @@ from tests.support import free_port_base
 
 HOST = "127.0.0.1"
 PATIENCE = 20.0  # seconds
-BODY_SIZE = 4000
-# A request whose body never arrives as a whole: it holds a thread until the patience of the role is over (10 s).
-HALF_A_REQUEST = (
-    b"POST /api/v1/login HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
-    b"Content-Length: %d\r\n\r\n{" % BODY_SIZE
-)
-OTHER_HALF = b" " * (BODY_SIZE - 2) + b"}"
+BODY_SIZE = 64 * 1024  # the largest of JSON
+BODY_END = 50
+LOGIN = b"POST /api/v1/login HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: %d\r\n"
+# A request of which the end of the body is missing: 64 KB are there, and so it has a thread, which it holds until the
+# patience of the role is over (10 s).
+HALF_A_REQUEST = LOGIN % BODY_SIZE + b"\r\n{" + b" " * (BODY_SIZE - BODY_END - 1)
+OTHER_HALF = b" " * (BODY_END - 1) + b"}"
 
 
 @dataclass(frozen=True)

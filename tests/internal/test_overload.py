@@ -10,18 +10,39 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
 from internal.problems import CATALOGUE
-from internal.queueing import BURST_WAIT, QUEUE_LIMIT, STANDING_WAIT, Queue
+from internal.queueing import (
+    AHEAD_LIMIT,
+    BURST_WAIT,
+    HEAD_SECONDS,
+    QUEUE_LIMIT,
+    SEND_SECONDS,
+    STANDING_WAIT,
+    Queue,
+)
 from internal.requests import BODY_SECONDS
-from tests.internal.serving import HALF_A_REQUEST, OTHER_HALF, PATIENCE, Client, Gateway, gateway, request
+from tests.internal.serving import (
+    HALF_A_REQUEST,
+    HOST,
+    LOGIN,
+    OTHER_HALF,
+    PATIENCE,
+    Client,
+    Gateway,
+    gateway,
+    request,
+)
 from tests.running import until
 
 THREADS = 2
+FORM = "application/x-www-form-urlencoded"
+MULTIPART = "multipart/form-data; boundary=x"
 
 
 @pytest.fixture(scope="module")
@@ -319,12 +340,197 @@ def test_who_sends_without_a_pause_keeps_nobody_else_from_an_answer(overloaded: 
                 thread.join()
 
 
-def test_silent_connections_make_room_for_those_who_ask(served: Gateway) -> None:
+@pytest.mark.parametrize("begun", [b"", b"GET / HTTP/1.1\r\nHost: 127", LOGIN % 1000 + b"\r\n{"])
+def test_connections_without_a_request_make_room_for_those_who_ask(served: Gateway, begun: bytes) -> None:
     with contextlib.ExitStack() as stack:
+        first = stack.enter_context(served.client())
+        first.send(begun)
         for _ in range(1005):  # gunicorn's worker_connections, and some
-            stack.enter_context(served.client())
+            stack.enter_context(served.client()).send(begun)
 
-        assert served.get().status == 404
+        with Client(served.port, timeout=HEAD_SECONDS / 2) as other:
+            assert other.get().status == 404
+        if begun:
+            assert first.reply().status == 408
+        assert first.is_closed()
+
+
+@contextlib.contextmanager
+def dripping(clients: list[Client]) -> Iterator[None]:
+    """Each of them sends one byte after the other, until the end of the block."""
+    over = threading.Event()
+
+    def drip() -> None:
+        while not over.wait(0.25):
+            for client in clients:
+                with contextlib.suppress(OSError):
+                    client.send(b" ")
+
+    thread = threading.Thread(target=drip)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+DRIPPING = {
+    "of a request without one": request(content_length="1000"),
+    "of JSON": LOGIN % 1000 + b"\r\n{",
+    "of JSON that is too long": LOGIN % 134_000_000 + b"\r\n{",
+    "of JSON that the client asks whether to send": LOGIN % 1000 + b"Expect: 100-continue\r\n\r\n{",
+    "of an upload": request("/api/v1/register", "POST", content_type=MULTIPART, content_length="134000000"),
+    "of which not all is left unread": request(content_length="200000") + b" " * 70_000,
+}
+
+
+@pytest.mark.parametrize("begun", DRIPPING.values(), ids=DRIPPING.keys())
+def test_a_body_that_drips_keeps_nobody_waiting(served: Gateway, begun: bytes) -> None:
+    assert served.get().status == 404  # when the connections of the test before are gone
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(served.client()) for _ in range(2 * THREADS)]
+        for client in clients:
+            client.send(begun)
+        with dripping(clients):
+            for _ in range(8):
+                with Client(served.port, timeout=2) as other:
+                    assert other.get().status == 404
+                time.sleep(0.25)  # what drips goes on dripping
+
+
+def test_a_body_that_drips_is_answered_in_the_end(served: Gateway) -> None:
+    late = "asked-by-me-2"
+    page = {"accept": "text/html", "content_type": FORM, "content_length": "1000", "x_request_id": late}
+    with served.client() as program, served.client() as browser:
+        program.send(LOGIN % 1000 + b"\r\n{")
+        browser.send(request("/sign-in", "POST", **page) + b"email=")
+        program.socket.settimeout(BODY_SECONDS + 10)
+        browser.socket.settimeout(BODY_SECONDS + 10)
+        with dripping([program, browser]):
+            answer, shown = program.reply(), browser.reply()
+
+        assert (answer.status, answer.json["code"], answer.headers["connection"]) == (408, "request_timeout", "close")
+        assert (shown.status, shown.headers["x-request-id"]) == (408, late)
+        assert shown.headers["content-type"] == "text/html; charset=utf-8"
+
+
+def test_json_that_is_too_long_is_refused_unread(served: Gateway) -> None:
+    with served.client() as client:
+        client.send(LOGIN % 134_000_000 + b"\r\n{" + b" " * AHEAD_LIMIT)
+
+        answer = client.reply()
+
+        assert (answer.status, answer.json["code"], answer.headers["connection"]) == (413, "payload_too_large", "close")
+        assert client.is_closed()
+
+
+def test_a_body_that_is_left_unread_keeps_its_connection_if_it_has_arrived(served: Gateway) -> None:
+    with served.client() as client:
+        for size in (1, 1000, 60_000):
+            client.send(request(content_length=str(size)) + b"x" * (size - 1))
+            client.send(b"x")
+            answer = client.reply()
+            assert (answer.status, answer.headers["connection"]) == (404, "keep-alive")
+        client.send(request(content_length="200000") + b"x" * 199_000)
+        answer = client.reply()
+        assert (answer.status, answer.headers["connection"]) == (404, "close")
+        client.send(b"x" * 1000)
+        assert client.is_closed()
+
+
+def test_who_asks_whether_to_send_a_body_is_told_once(served: Gateway) -> None:
+    body = b'{"email": "x", "password": ""}'
+    with served.client() as client:
+        for _ in range(2):
+            client.send(LOGIN % len(body) + b"Expect: 100-continue\r\n\r\n")
+            assert client.socket.recv(1024) == b"HTTP/1.1 100 Continue\r\n\r\n"
+            client.send(body)
+            assert client.reply().status == 422
+        client.send(LOGIN % len(body) + b"Expect: 100-continue\r\n\r\n" + body)
+        assert client.reply().status == 422
+        client.send(LOGIN % 200_000_000 + b"Expect: 100-continue\r\n\r\n")
+        assert client.reply().status == 413
+
+
+def test_a_body_that_ends_too_early_is_answered(served: Gateway) -> None:
+    with served.client() as client:
+        client.send(LOGIN % 1000 + b"\r\n{")
+        client.socket.shutdown(socket.SHUT_WR)
+
+        assert client.reply().json["code"] == "malformed_request"
+        assert client.is_closed()
+
+
+LARGE_FILE = "/static/drf_spectacular_sidecar/redoc/bundles/redoc.standalone.js.map"  # more than the system keeps
+
+
+@pytest.mark.parametrize("pause", [60.0, 1.0], ids=["nothing", "a little now and then"])
+def test_who_takes_too_little_of_an_answer_does_not_keep_a_thread(served: Gateway, pause: float) -> None:
+    over = threading.Event()
+    readers = [socket.socket() for _ in range(THREADS)]
+
+    def read() -> None:
+        while not over.wait(pause):
+            for reader in readers:
+                reader.recv(1500)
+
+    thread = threading.Thread(target=read)
+    with contextlib.ExitStack() as stack:
+        for reader in readers:
+            stack.enter_context(reader)
+            reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+            reader.connect((HOST, served.port))
+            reader.sendall(request(LARGE_FILE))
+        stack.callback(thread.join)
+        stack.callback(over.set)
+        thread.start()
+        waiting = stack.enter_context(served.client())
+        until(lambda: _waits(waiting), "no thread is free")
+
+        until(lambda: served.get().status == 404, "the threads are free again", SEND_SECONDS + 10)
+
+
+def test_who_takes_an_answer_slowly_gets_all_of_it(served: Gateway) -> None:
+    with socket.socket() as reader:
+        reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 32 * 1024)
+        reader.connect((HOST, served.port))
+        reader.sendall(request(LARGE_FILE, connection="close"))
+        started, received = time.monotonic(), bytearray()
+        while data := reader.recv(32 * 1024):
+            received += data
+            time.sleep(0.1)
+    head, _, body = bytes(received).partition(b"\r\n\r\n")
+
+    assert b"\r\nContent-Length: %d\r\n" % len(body) in head
+    assert time.monotonic() - started > SEND_SECONDS
+
+
+FAILING_ACCEPT = """
+import errno
+import os
+import socket
+
+accept = socket.socket.accept
+failures = [errno.EPROTO, errno.ENOBUFS, errno.ENETDOWN, errno.EPERM, errno.ENOMEM, errno.EHOSTUNREACH] * 3
+
+def fails_at_first(listener):
+    if failures:
+        number = failures.pop()
+        raise OSError(number, os.strerror(number))
+    return accept(listener)
+
+socket.socket.accept = fails_at_first
+"""
+
+
+def test_a_connection_that_is_lost_before_it_is_taken_ends_nothing(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(FAILING_ACCEPT)
+    with gateway(tmp_path / "role", PYTHONPATH=str(tmp_path)) as served:
+        assert [served.get().status for _ in range(3)] == [404] * 3
+        served.end()
+        assert len(served.workers()) == 1
+        assert "Traceback" not in served.log.read_text()
 
 
 def test_a_body_that_drips_does_not_keep_a_thread(served: Gateway) -> None:
