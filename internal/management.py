@@ -183,6 +183,7 @@ class _Server(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     timeout = 10  # seconds for a request to arrive
+    disable_nagle_algorithm = True  # or a client that keeps its connection gets the body 40 ms after the head
     readiness: _Readiness
     role: str
 

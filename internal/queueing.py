@@ -415,7 +415,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
                 if connection.enough <= len(connection.head) and self.is_enough(connection):
                     self.give(connection)
                     return
-                if connection.state is State.CLOSED:
+                if connection.fd not in self.connections:  # dropped: it did not take what it was told
                     return
             elif connection.head and not self.is_plausible(connection):
                 return

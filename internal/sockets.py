@@ -110,7 +110,9 @@ class ClientSocket(DeadlineSocket):
         view = memoryview(data)
         self._give(len(view), lambda done: self.send(view[done:], flags))
 
-    def sendfile(self, file: IO[Any], offset: int = 0, count: int | None = None) -> int:
+    def sendfile(  # type: ignore[override]  # other sockets also send what is no file
+        self, file: IO[Any], offset: int = 0, count: int | None = None
+    ) -> int:
         """As of any socket. Raises TimeoutError."""
         number = file.fileno()
         size = os.fstat(number).st_size - offset if count is None else count

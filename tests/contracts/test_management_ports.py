@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from statistics import median
 from uuid import uuid4
 
 import pytest
@@ -20,11 +21,17 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
 from internal import signing
+from internal.queueing import AHEAD_LIMIT
 from tests.running import ROLES, ask, management_url, port_of, state, until, url
 
 DJANGO_ROLES = ("gateway", "auth", "images", "console")
-BODY = b"x" * 4000
-IN_TIME = 1.0  # seconds that a probe may take
+BODY = b"x" * AHEAD_LIMIT
+REST = 100  # bytes of it that come one after the other
+TRIES = 9
+# Seconds that a probe may take: what is promised. The median of some is held to it, because one of them can be late
+# with a processor that tests of other suites are using; a port that waited for a worker would be late each time, and
+# by seconds.
+IN_TIME = 0.1
 
 
 @pytest.mark.parametrize("role", DJANGO_ROLES)
@@ -88,22 +95,23 @@ def slow_requests() -> dict[str, tuple[str, dict[str, str], str]]:
         return path, {"Content-Type": kind} | headers, "/internal/v1/nothing"
 
     return {
-        "gateway": ("/sign-in", form, "/api/v1/nothing"),
+        "gateway": ("/api/v1/login", {"Content-Type": "application/json"}, "/api/v1/nothing"),
         "auth": signed("/internal/v1/accounts", "application/json"),
         "images": signed("/internal/v1/validate", "application/octet-stream"),
-        "console": ("/login/", form, "/static/nothing"),
+        "console": ("/login/", form | {"Cookie": f"console-csrf={'x' * 32}"}, "/static/nothing"),
     }
 
 
 class SlowClients:
-    """Clients whose requests never end: the headers and some of the body, then a byte now and then."""
+    """Clients whose requests never end: the headers and so much of the body that a thread is given, then a byte now and
+    then."""
 
     def __init__(self, role: str) -> None:
         self._port = port_of(url(role))
         path, headers, self._quick_path = slow_requests()[role]
         lines = [f"POST {path} HTTP/1.1", f"Host: 127.0.0.1:{self._port}", f"Content-Length: {len(BODY)}"]
         lines += [f"{name}: {value}" for name, value in headers.items()]
-        self._start = "\r\n".join([*lines, "", ""]).encode() + BODY[:10]
+        self._start = "\r\n".join([*lines, "", ""]).encode() + BODY[:-REST]
         self._sockets: list[socket.socket] = []
         self._quick_url = url(role) + self._quick_path
         self._over = threading.Event()
@@ -112,8 +120,9 @@ class SlowClients:
     def begin(self, count: int) -> None:
         for _ in range(count):
             client = socket.create_connection(("127.0.0.1", self._port), timeout=5)
-            client.sendall(self._start)
             self._sockets.append(client)
+            with suppress(OSError):  # of one that was refused
+                client.sendall(self._start)
         if not self._dribbling.is_alive():
             self._dribbling.start()
 
@@ -137,7 +146,7 @@ class SlowClients:
             client.close()
 
     def _dribble(self) -> None:
-        while not self._over.wait(0.25):
+        while not self._over.wait(2):
             for client in self._sockets:
                 with suppress(OSError):
                     client.send(b"x")
@@ -163,8 +172,10 @@ def every_worker_busy(role: str) -> Iterator[SlowClients]:
 def test_the_management_port_answers_while_every_worker_is_busy(role: str) -> None:
     with every_worker_busy(role) as clients:
         for path in ("/livez", "/readyz", "/metrics"):
-            answer = ask("GET", management_url(role) + path, seconds=5)
-            assert (answer.status, answer.seconds < IN_TIME) == (200, True), f"{path} took {answer.seconds:.2f} s"
+            answers = [ask("GET", management_url(role) + path, seconds=5) for _ in range(TRIES)]
+            assert {answer.status for answer in answers} == {200}
+            seconds = median(answer.seconds for answer in answers)
+            assert seconds < IN_TIME, f"{path} took {seconds:.2f} s"
         assert clients.nobody_is_served()
 
     until(lambda: clients.somebody_is_served(2), "the role serves again, once the slow clients are gone")
