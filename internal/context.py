@@ -43,18 +43,34 @@ class Deadline:
 
 
 class _Allowance:
-    """A deadline that begins when it is first asked for; several threads may work for one request."""
+    """A deadline that begins when it is first asked for; several threads may work for one request.
 
-    def __init__(self, seconds: float) -> None:
+    `spent` is for how many seconds services have been asked before that, or the request waited for a thread.
+    """
+
+    def __init__(self, seconds: float, spent: float) -> None:
         self._seconds = seconds
         self._lock = threading.Lock()
         self._deadline: Deadline | None = None
+        self.spent = spent
 
     def begun(self) -> Deadline:
         with self._lock:
             if self._deadline is None:
-                self._deadline = Deadline.after(self._seconds)
+                self._deadline = self._next()
             return self._deadline
+
+    def at_most(self, seconds: float) -> Deadline:
+        """The deadline of a call, which does not begin the allowance."""
+        with self._lock:
+            return Deadline.after(min(seconds, (self._deadline or self._next()).remaining()))
+
+    def spend(self, seconds: float) -> None:
+        with self._lock:
+            self.spent += seconds
+
+    def _next(self) -> Deadline:
+        return Deadline.after(self._seconds - self.spent)
 
 
 def request_id() -> str:
@@ -116,11 +132,11 @@ def current_deadline(otherwise: float = REQUEST_DEADLINE) -> Deadline:
 
 @contextmanager
 def allowance_of(seconds: float) -> Iterator[None]:
-    """Gives the block a deadline that begins with the first call that needs it.
+    """Gives the block a deadline that begins with the first call that needs it, less what `wait` says.
 
-    For requests of people: a body that arrives slowly, over a slow line, is not the services' fault.
+    For requests of people that have a body: one that arrives slowly, over a slow line, is not the services' fault.
     """
-    mark = _deadline.set(_Allowance(seconds))
+    mark = _deadline.set(_Allowance(seconds, wait()))
     try:
         yield
     finally:
@@ -130,22 +146,43 @@ def allowance_of(seconds: float) -> Iterator[None]:
 @contextmanager
 def deadline_of(seconds: float) -> Iterator[Deadline]:
     """Gives the block its own deadline, `seconds` from now, in place of the one it stands in."""
-    deadline = Deadline.after(seconds)
-    token = _deadline.set(deadline)
-    try:
+    with _deadline_at(Deadline.after(seconds)) as deadline:
         yield deadline
+
+
+@contextmanager
+def within(seconds: float) -> Iterator[Deadline]:
+    """Gives the block `seconds` of the deadline it stands in, or what is left of it. What it takes, others have less.
+
+    For what has to be asked before the body of the request has arrived: the deadline does not begin with it.
+    """
+    enclosing = _deadline.get()
+    if not isinstance(enclosing, _Allowance):
+        left = seconds if enclosing is None else min(seconds, enclosing.remaining())
+        with _deadline_at(Deadline.after(left)) as deadline:
+            yield deadline
+        return
+    began = time.monotonic()
+    try:
+        with _deadline_at(enclosing.at_most(seconds)) as deadline:
+            yield deadline
     finally:
-        _deadline.reset(token)
+        enclosing.spend(time.monotonic() - began)
 
 
 @contextmanager
 def upload_deadline() -> Iterator[Deadline]:
-    """Gives the block the deadline for uploads, unless it stands in one that was given for an upload already."""
+    """Gives the block the deadline for uploads, unless it stands in one that was given for an upload already.
+
+    What the request has waited for a thread, and what was asked before its body had arrived, counts.
+    """
     deadline = _upload_deadline.get()
     if deadline is not None:
         yield deadline
         return
-    with upload_deadline_of(UPLOAD_DEADLINE) as deadline:
+    enclosing = _deadline.get()
+    spent = enclosing.spent if isinstance(enclosing, _Allowance) else wait()
+    with upload_deadline_of(UPLOAD_DEADLINE - spent) as deadline:
         yield deadline
 
 
@@ -158,3 +195,12 @@ def upload_deadline_of(seconds: float) -> Iterator[Deadline]:
             yield deadline
         finally:
             _upload_deadline.reset(mark)
+
+
+@contextmanager
+def _deadline_at(deadline: Deadline) -> Iterator[Deadline]:
+    mark = _deadline.set(deadline)
+    try:
+        yield deadline
+    finally:
+        _deadline.reset(mark)

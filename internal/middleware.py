@@ -32,8 +32,9 @@ class RequestContextMiddleware:
 
     The id comes from X-Request-ID where that is well-formed, and goes back in the answer. The deadline and the client's
     address come from the calling role; the gateway and the console (ACCEPTS_DEADLINE is not set there) give their own.
-    What the request waited for a thread counts, what its body took to arrive does not. A call whose deadline had passed
-    before a thread came to it is not begun. The log line has the route and not the path: the path of a stored image is
+    What the request waited for a thread counts, what its body took to arrive does not: where one is on its way, the
+    deadline begins with the first call that follows. A call whose deadline had passed before a thread came to it is not
+    begun. The log line has the route and not the path: the path of a stored image is
     the key to it.
     """
 
@@ -49,7 +50,7 @@ class RequestContextMiddleware:
         context.bind_client_address(self._announced_address(request) if self.accepts_deadline else peer)
         try:
             with self._deadline(request) as deadline:
-                over = isinstance(deadline, context.Deadline) and deadline.remaining() <= 0
+                over = self.accepts_deadline and isinstance(deadline, context.Deadline) and deadline.remaining() <= 0
                 response = problem_response(request, _NOT_BEGUN) if over else self.get_response(request)
             response["X-Request-ID"] = request_id
             if not response.streaming and not response.has_header("Content-Length"):
@@ -78,7 +79,9 @@ class RequestContextMiddleware:
         supplied = request.headers.get(DEADLINE_HEADER, "")
         if self.accepts_deadline and _MILLISECONDS.fullmatch(supplied):
             return context.deadline_of(min(int(supplied) / 1000, context.UPLOAD_DEADLINE) - context.wait())
-        return context.allowance_of(context.REQUEST_DEADLINE - context.wait())
+        if (request.META.get("CONTENT_LENGTH") or "0") == "0":
+            return context.deadline_of(context.REQUEST_DEADLINE - context.wait())
+        return context.allowance_of(context.REQUEST_DEADLINE)
 
 
 class ForwardedSchemeMiddleware:

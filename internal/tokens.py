@@ -19,8 +19,8 @@ import tempfile
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -113,15 +113,16 @@ class JwksCache:
         """
         if not self._keys:
             self._first_fetch()
+        is_known_now = True
         if key_id not in self._keys:
-            self._fetch_unless_tried_within(REFETCH_SECONDS)
+            is_known_now = self._fetch_unless_tried_within(REFETCH_SECONDS)
         elif time.monotonic() - self._as_of > FRESH_SECONDS:
             if time.monotonic() - self._tried_at > STALE_SECONDS:
                 self._fetch_unless_tried_within(STALE_SECONDS)
             else:
                 self._refresh_in_background()
         key = self._keys.get(key_id)
-        if key is None and not self._reached:
+        if key is None and not (is_known_now and self._reached):
             raise Unavailable("auth", "the key may be a new one, and auth cannot be asked")
         return key
 
@@ -136,19 +137,33 @@ class JwksCache:
                 self._fetch(BACKGROUND_FETCH_SECONDS)
 
     def _first_fetch(self) -> None:
-        with self._lock:
+        with self._turn() as is_ours:
             if self._keys:
                 return
-            self._read_cache_file()
-            if not self._keys and time.monotonic() - self._tried_at >= RETRY_SECONDS:
-                self._fetch()
+            if is_ours:
+                self._read_cache_file()
+                if not self._keys and time.monotonic() - self._tried_at >= RETRY_SECONDS:
+                    self._fetch()
         if not self._keys:
             raise Unavailable("auth", "no key set could be had yet")
 
-    def _fetch_unless_tried_within(self, seconds: float) -> None:
-        with self._lock:
-            if time.monotonic() - self._tried_at > seconds:
+    def _fetch_unless_tried_within(self, seconds: float) -> bool:
+        """False if somebody else is trying still."""
+        with self._turn() as is_ours:
+            if is_ours and time.monotonic() - self._tried_at > seconds:
                 self._fetch()
+        return is_ours
+
+    @contextmanager
+    def _turn(self) -> Iterator[bool]:
+        """The block may fetch if this gives True. Nobody waits longer for another one's fetch than for their own."""
+        with context.within(FETCH_SECONDS) as deadline:
+            is_ours = self._lock.acquire(timeout=max(0.0, deadline.remaining()))
+        try:
+            yield is_ours
+        finally:
+            if is_ours:
+                self._lock.release()
 
     def _refresh_in_background(self) -> None:
         pause = FRESH_SECONDS if self._reached else RETRY_SECONDS
@@ -167,10 +182,10 @@ class JwksCache:
             self._lock.release()
 
     def _fetch(self, seconds: float = FETCH_SECONDS) -> None:
-        """Replaces the key set if auth gives one within so many seconds; the lock is held."""
+        """Replaces the key set if auth gives one within so many seconds, and in time; the lock is held."""
         began = time.monotonic()
         try:
-            with context.deadline_of(seconds):
+            with context.within(seconds):
                 document = self._load()
             keys = _keys_in(document, self._keys)
         except ServiceError as error:

@@ -14,7 +14,6 @@ from django.conf import settings
 from django.core.files.uploadedfile import UploadedFile
 
 from internal import clients, context
-from internal.context import Deadline
 from internal.contracts import Account, StoredImage
 from internal.errors import InvalidReply, Rejected, Unavailable
 from internal.problems import Problem, problem_of
@@ -59,23 +58,22 @@ def register_with_image(*, name: str, email: str, password: str, image: Uploaded
     if image is None:
         return Registration(auth.register(name=name, email=email, password=password), None, None)
     file, size = cast("BinaryIO", image.file), image.size or 0
-    overall = Deadline.after(context.UPLOAD_DEADLINE)
     problem: Problem | None = None
-    try:
-        with context.upload_deadline_of(JUDGE_SECONDS):
-            images.validate(file, size)
-    except (Unavailable, InvalidReply) as error:
-        problem = problem_of(error)
-    with context.deadline_of(context.REQUEST_DEADLINE):
-        account = auth.register(name=name, email=email, password=password)
-    if problem is not None:
-        return Registration(account, None, problem)
-    try:
-        with context.upload_deadline_of(overall.remaining()):
+    with context.upload_deadline() as overall:
+        try:
+            with context.upload_deadline_of(min(JUDGE_SECONDS, overall.remaining())):
+                images.validate(file, size)
+        except (Unavailable, InvalidReply) as error:
+            problem = problem_of(error)
+        with context.within(context.REQUEST_DEADLINE):
+            account = auth.register(name=name, email=email, password=password)
+        if problem is not None:
+            return Registration(account, None, problem)
+        try:
             return Registration(account, images.upload_for(account.id, file, size), None)
-    except (Unavailable, InvalidReply, Rejected) as error:
-        log.warning("registration_image_missing", account_id=str(account.id), reason=str(error))
-        return Registration(account, None, problem_of(error))
+        except (Unavailable, InvalidReply, Rejected) as error:
+            log.warning("registration_image_missing", account_id=str(account.id), reason=str(error))
+            return Registration(account, None, problem_of(error))
 
 
 def load_profile(token: str) -> ProfileView:

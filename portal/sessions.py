@@ -9,7 +9,6 @@ requests at a time may write that, and none of them puts back a refresh token th
 from __future__ import annotations
 
 import time
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -155,7 +154,7 @@ def renew(request: HttpRequest, sign_in: SignIn, *, good_for: int) -> SignIn:
     if sign_in.is_good_for(good_for):
         return sign_in
     try:
-        with nullcontext() if sign_in.has_expired else context.deadline_of(RENEWAL_TIME):
+        with context.within(context.REQUEST_DEADLINE if sign_in.has_expired else RENEWAL_TIME):
             grant = clients.auth_client().refresh(
                 refresh_token=sign_in.refresh_token, device=device_of(request), address=client_address(request)
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
+from collections.abc import Callable
 
 import pytest
 from django.http import HttpRequest, HttpResponse
@@ -33,8 +34,9 @@ def remaining(header: str | None, *, waited: float = 0.0, slow_body: float = 0.0
 
     headers = {} if header is None else {"X-Deadline-Ms": header}
     context.bind_wait(waited)
+    request = RequestFactory().post("/", b"{}", "application/json", headers=headers)
     with override_settings(ACCEPTS_DEADLINE=accepts):
-        RequestContextMiddleware(view)(RequestFactory().get("/", headers=headers))
+        RequestContextMiddleware(view)(request)
     return seen[0]
 
 
@@ -51,6 +53,80 @@ def test_a_malformed_deadline_is_passed_over(header: str) -> None:
 
 def test_a_body_that_arrives_slowly_does_not_use_up_the_time_of_the_services() -> None:
     assert remaining(None, slow_body=0.3, accepts=False) == pytest.approx(context.REQUEST_DEADLINE, abs=0.1)
+
+
+def through(request: HttpRequest, view: Callable[[], None], *, waited: float = 0.0) -> None:
+    """The view within a request of a person, which has waited for a thread so long (s)."""
+
+    def answer(_: HttpRequest) -> HttpResponse:
+        view()
+        return HttpResponse()
+
+    context.bind_wait(waited)
+    RequestContextMiddleware(answer)(request)
+
+
+PAGE, FORM = RequestFactory().get("/"), RequestFactory().post("/", b"{}", "application/json")
+
+
+def test_without_a_body_the_time_runs_from_the_beginning() -> None:
+    left: list[float] = []
+
+    def view() -> None:
+        time.sleep(0.3)
+        left.append(context.current_deadline().remaining())
+
+    through(PAGE, view)
+
+    assert left[0] == pytest.approx(context.REQUEST_DEADLINE - 0.3, abs=0.1)
+
+
+@pytest.mark.parametrize("request_", [PAGE, FORM], ids=["page", "form"])
+def test_what_is_asked_first_has_a_part_of_the_time_and_leaves_the_rest(request_: HttpRequest) -> None:
+    """The renewal of a token, and the keys that verify it."""
+    left: list[float] = []
+
+    def view() -> None:
+        with context.within(0.3) as first:
+            left.append(first.remaining())
+            time.sleep(0.3)
+        with context.within(10 * context.REQUEST_DEADLINE) as second:
+            left.append(second.remaining())
+        left.append(context.current_deadline().remaining())
+
+    through(request_, view, waited=1.0)
+
+    rest = context.REQUEST_DEADLINE - 1.3
+    assert left == [pytest.approx(0.3, abs=0.1), pytest.approx(rest, abs=0.1), pytest.approx(rest, abs=0.1)]
+
+
+def test_a_body_that_arrives_slowly_behind_what_is_asked_first_uses_up_nothing() -> None:
+    left: list[float] = []
+
+    def view() -> None:
+        with context.within(0.7):
+            pass
+        time.sleep(0.3)
+        left.append(context.current_deadline().remaining())
+
+    through(FORM, view)
+
+    assert left[0] == pytest.approx(context.REQUEST_DEADLINE, abs=0.1)
+
+
+def test_the_wait_for_a_thread_and_what_is_asked_first_are_taken_from_the_time_of_an_upload() -> None:
+    left: list[float] = []
+
+    def view() -> None:
+        with context.within(0.3):
+            time.sleep(0.3)
+        time.sleep(0.2)  # its body arrives
+        with context.upload_deadline() as deadline:
+            left.append(deadline.remaining())
+
+    through(FORM, view, waited=1.6)
+
+    assert left[0] == pytest.approx(context.UPLOAD_DEADLINE - 1.9, abs=0.1)
 
 
 def test_a_call_whose_caller_has_stopped_waiting_is_not_begun() -> None:

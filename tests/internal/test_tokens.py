@@ -370,3 +370,35 @@ def test_a_malformed_key_set_never_replaces_a_good_one(bad: Any) -> None:
     assert cache.key("k1") is not None
     cache._fetch()
     assert cache.key("k1") is not None
+
+
+def test_the_fetch_of_keys_is_taken_from_the_time_of_its_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    left: list[float] = []
+
+    def hangs() -> KeySetDocument:
+        left.append(context.current_deadline().remaining())
+        time.sleep(max(0.0, left[0]))
+        raise Unavailable("auth", "no answer")
+
+    cache = JwksCache(hangs)
+    monkeypatch.setattr(tokens, "key_set", lambda: cache)
+    with context.deadline_of(0.2) as deadline:
+        with pytest.raises(Unavailable):
+            tokens.verify(token())
+        assert deadline.remaining() > -0.1
+
+    assert left[0] <= 0.2
+
+
+def test_nobody_waits_longer_for_the_fetch_of_another_than_for_their_own(
+    source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One in the background may take two seconds. A key that is not known meanwhile is no forgery."""
+    tokens.verify(token())
+    cache = tokens.key_set()
+    assert isinstance(cache, JwksCache)
+    began = time.monotonic()
+    with cache._lock, pytest.raises(Unavailable):
+        tokens.verify(token(new_key("k2")))
+    assert time.monotonic() - began < tokens.FETCH_SECONDS + 0.3
+    assert source.fetches == 1

@@ -167,3 +167,20 @@ def test_judging_an_image_leaves_time_to_register(monkeypatch: pytest.MonkeyPatc
     register()
     assert left["judge"] <= workflows.JUDGE_SECONDS
     assert left["register"] == pytest.approx(context.REQUEST_DEADLINE, abs=0.5)
+
+
+def test_a_registration_with_an_image_that_waited_for_a_thread_has_that_less(
+    monkeypatch: pytest.MonkeyPatch, calls: list[str]
+) -> None:
+    left: list[float] = []
+
+    def storing() -> StoredImage:
+        left.append(context.current_deadline().remaining())
+        return IMAGE
+
+    use(monkeypatch, Fake(calls, register=ACCOUNT), Fake(calls, validate=None, upload_for=storing))
+    monkeypatch.setattr(context, "wait", lambda: 1.6)
+    with context.allowance_of(context.REQUEST_DEADLINE):
+        register()
+
+    assert left[0] == pytest.approx(context.UPLOAD_DEADLINE - 1.6, abs=0.3)
