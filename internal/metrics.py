@@ -18,7 +18,7 @@ CALL_SECONDS = Histogram(
 )
 REPEATED = Counter(
     "seawall_client_calls_repeated_total",
-    "Calls to another role that were sent a second time: at most a tenth of all.",
+    "Calls to another role that were sent a second time: of any ten or more in a row of a process, at most a tenth.",
     ["dependency"],
 )
 CIRCUIT_STATE = Gauge(
@@ -29,7 +29,8 @@ CIRCUIT_STATE = Gauge(
 )
 DEPENDENCY_UP = Gauge(
     "gateway_dependency_up",
-    "Whether the gateway's dependency can do its work: 1 yes, 0 no. Refreshed even when nobody calls.",
+    "Whether the gateway's dependency can do its work: 1 yes, 0 no or not known for 6 s. Refreshed even when nobody "
+    "calls.",
     ["dependency"],
     multiprocess_mode="livemostrecent",
 )

@@ -1,43 +1,48 @@
-"""How often calls are repeated, on a clock that the test moves."""
+"""How often calls are repeated."""
 
 from __future__ import annotations
 
+import random
+from collections.abc import Callable
+
 import pytest
 
-from internal import budget
 from internal.budget import RetryBudget
 
 
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    now = [100.0]
-    monkeypatch.setattr(budget.time, "monotonic", lambda: now[0])
-    return now
-
-
-@pytest.mark.usefixtures("clock")
-def test_less_than_a_tenth_of_many_calls_is_repeated() -> None:
-    allowance = RetryBudget()
-    repeated = 0
-    for _ in range(1000):
+def repeated(allowance: RetryBudget, fails: Callable[[], bool], calls: int) -> list[bool]:
+    """For each of so many calls, whether it was repeated."""
+    made = []
+    for _ in range(calls):
         allowance.earn()
-        repeated += allowance.spend()
-    assert repeated == 81  # the one that everybody begins with
+        made.append(fails() and allowance.spend())
+    return made
 
 
-@pytest.mark.usefixtures("clock")
-def test_what_good_times_have_saved_is_bounded() -> None:
-    allowance = RetryBudget(saved=8)
+def test_a_twentieth_of_many_calls_that_fail_is_repeated() -> None:
+    assert sum(repeated(RetryBudget(), lambda: True, 1000)) == 50
+
+
+@pytest.mark.parametrize("share", [0.02, 0.1, 0.5, 0.9, 1.0])
+def test_of_any_ten_or_more_calls_in_a_row_at_most_a_tenth_is_repeated(share: float) -> None:
+    chance = random.Random(1)  # noqa: S311 - the same in every run
+    allowance = RetryBudget()
+    calls = repeated(allowance, lambda: False, 1000)  # good times
+    calls += repeated(allowance, lambda: chance.random() < share, 400)
+    calls += repeated(allowance, lambda: False, 30)
+    calls += repeated(allowance, lambda: True, 60)
+    so_far = [0]
+    for each in calls:
+        so_far.append(so_far[-1] + each)
+
+    assert so_far[-1] > 0
+    for length in range(10, 300):
+        worst = max(so_far[end] - so_far[end - length] for end in range(length, len(so_far)))
+        assert worst <= length / 10, length
+
+
+def test_one_is_saved_and_no_more() -> None:
+    allowance = RetryBudget()
     for _ in range(10_000):
         allowance.earn()
-    assert [allowance.spend() for _ in range(10)] == [True] * 8 + [False] * 2
-
-
-def test_in_a_quiet_hour_one_call_a_minute_is_repeated(clock: list[float]) -> None:
-    allowance = RetryBudget(free_every=60)
-    assert allowance.spend()
-    assert not allowance.spend()
-    clock[0] += 59
-    assert not allowance.spend()
-    clock[0] += 1
-    assert allowance.spend()
+    assert [allowance.spend() for _ in range(3)] == [True, False, False]
