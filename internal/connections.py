@@ -20,8 +20,8 @@ from internal.sockets import DeadlineSocket, held_to
 
 CONNECT_TIMEOUT = 0.25  # seconds, finding the address included
 ADDRESSES = 3  # of a name with several, that are tried within that time
-# A connection that idled longer is not used again. Gunicorn keeps idle ones for 75 s, and for 2 s once it has been told
-# to stop: so none is closed by it just when a call is sent.
+# A connection that idled longer is not used again. Gunicorn keeps idle ones for 100 s, and for 2 s once it has been
+# told to stop: so none is closed by it just when a call is sent.
 IDLE_SECONDS = 1.5
 
 _LONG_AGO = Deadline(0.0)
@@ -35,6 +35,12 @@ class _Stream(io.BufferedReader):
     """What comes in. Closed at the end of an answer, it knows whether more has come than belongs to it."""
 
     has_surplus = False
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """As of any file, but never to its end: http.client takes the length of a chunk as it comes, below zero too."""
+        if size is None or size < 0:
+            raise http.client.HTTPException(f"a length of {size}")
+        return super().read(size)
 
     def close(self) -> None:
         if not self.closed:
@@ -72,14 +78,14 @@ class Connection(http.client.HTTPConnection):
         """Connects to the first address that answers, within CONNECT_TIMEOUT and `seconds`.
 
         Raises:
-            NotConnected: none does.
+            NotConnected: none does; the cause is what the last one said, if one was asked.
         """
         until = time.monotonic() + min(CONNECT_TIMEOUT, seconds)
         try:
             addresses = self._names.addresses(until - time.monotonic())[:ADDRESSES]
         except OSError as error:
             raise NotConnected(str(error)) from None
-        fault = "no time was left"
+        fault: OSError | None = None
         for number, (family, address) in enumerate(addresses):
             left = (until - time.monotonic()) / (len(addresses) - number)
             if left <= 0:
@@ -91,11 +97,11 @@ class Connection(http.client.HTTPConnection):
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             except OSError as error:
                 sock.close()
-                fault = type(error).__name__
+                fault = error
             else:
                 self.sock = sock
                 return
-        raise NotConnected(fault)
+        raise NotConnected(type(fault).__name__ if fault else "no time was left") from fault
 
     def send_call(self, method: str, target: str, content: Any, headers: dict[str, str]) -> bool:
         """Sends a request. False if the other side did not want all of it: it may have answered all the same."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import http.client
 import json
-import socket
 import threading
 import time
 from collections.abc import Mapping
@@ -22,10 +21,11 @@ import structlog
 from django.conf import settings
 
 from internal import metrics
-from internal.connections import CONNECT_TIMEOUT
+from internal.connections import Connection, NotConnected
 from internal.context import Deadline
+from internal.names import Names
 from internal.sharing import SharedDocument
-from internal.sockets import DeadlineSocket, held_to
+from internal.sockets import held_to
 from internal.transport import DEADLINE_HEADER
 
 log = structlog.get_logger(__name__)
@@ -42,6 +42,7 @@ PARTS: Mapping[str, tuple[str, ...]] = {"auth": ("database",), "images": ("datab
 """The dependencies, each with what it needs itself, as its status names it."""
 
 _boards = {name: SharedDocument() for name in PARTS}
+_publishing = threading.Lock()  # so that nothing is withdrawn that has just been heard
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +100,10 @@ def states() -> tuple[DependencyState, ...]:
 
 
 def watch() -> None:
-    """Asks each dependency for its status for ever, in a thread for each: what hangs holds up nobody else."""
+    """Asks each dependency for its status for ever, in a thread for each: what hangs holds up nobody else.
+
+    If one of these threads comes to nothing any more, this one takes back what the gauge says.
+    """
     addresses = {"auth": settings.AUTH_URL, "images": settings.IMAGES_URL}
     threads = [
         threading.Thread(target=_watch, args=(name, addresses[name]), name=f"watch-{name}", daemon=True)
@@ -107,8 +111,17 @@ def watch() -> None:
     ]
     for thread in threads:
         thread.start()
-    for thread in threads:
-        thread.join()
+    while True:
+        time.sleep(INTERVAL)
+        withdraw()
+
+
+def withdraw() -> None:
+    """Makes the gauge say 0 of each dependency of which nothing was heard for STALE seconds: nobody may rely on it."""
+    for name in PARTS:
+        with _publishing:
+            if _state(name).stale:
+                metrics.DEPENDENCY_UP.labels(name).set(0)
 
 
 def _state(name: str) -> DependencyState:
@@ -139,9 +152,10 @@ def look(name: str, address: str) -> DependencyState:
     document = _boards[name].read()
     before = _decode(document)[0] if document else DependencyState(name)
     state = _judged(before, *_ask(name, address))
-    _boards[name].write(_encode(state, time.monotonic()))
-    metrics.DEPENDENCY_UP.labels(name).set(bool(state.up))
-    metrics.DEPENDENCY_SINCE.labels(name).set(state.since)
+    with _publishing:
+        _boards[name].write(_encode(state, time.monotonic()))
+        metrics.DEPENDENCY_UP.labels(name).set(bool(state.up))
+        metrics.DEPENDENCY_SINCE.labels(name).set(state.since)
     if (state.up, state.missing, state.fault) != (before.up, before.missing, before.fault):
         log.info(
             "dependency_changed", dependency=name, up=state.up, missing=list(state.missing), fault=state.fault or None
@@ -180,10 +194,9 @@ def _judged(before: DependencyState, status: Mapping[str, str], fault: str) -> D
     )
 
 
-class _Connection(http.client.HTTPConnection):
-    def connect(self) -> None:
-        opened = socket.create_connection((self.host, self.port), CONNECT_TIMEOUT)
-        self.sock = DeadlineSocket(fileno=opened.detach())
+@lru_cache(maxsize=8)
+def _names(host: str, port: int) -> Names:
+    return Names(host, port)
 
 
 def _status(name: str, address: str) -> Mapping[str, str]:
@@ -195,26 +208,34 @@ def _status(name: str, address: str) -> Mapping[str, str]:
     parts = urlsplit(address)
     assert parts.hostname is not None
     deadline = Deadline.after(TIMEOUT)
-    connection = _Connection(parts.hostname, parts.port)
+    connection = Connection(parts.hostname, _names(parts.hostname, parts.port or 80))
     headers = {"Accept": "application/json", "Connection": "close", DEADLINE_HEADER: str(int(TIMEOUT * 1000))}
     try:
         with held_to(deadline):
+            connection.open(deadline.remaining())
             connection.request("GET", "/internal/v1/status", headers=headers)
             response = connection.getresponse()
             body = response.read(REPLY_LIMIT + 1)
-    except TimeoutError:
-        raise _NoStatus("timed out") from None
-    except ConnectionRefusedError:
-        raise _NoStatus("refused") from None
-    except (http.client.RemoteDisconnected, http.client.IncompleteRead, ConnectionError):
-        raise _NoStatus("cut off") from None
-    except (http.client.HTTPException, ValueError):
-        raise _NoStatus("not understood") from None
-    except OSError:
-        raise _NoStatus("unreachable") from None
+    except (http.client.HTTPException, ValueError, OSError) as error:
+        cause = error.__cause__ if isinstance(error, NotConnected) else error
+        raise _NoStatus(_fault(cause)) from None
     finally:
         connection.close()
     return _members(name, response.status, body)
+
+
+def _fault(error: BaseException | None) -> str:
+    match error:
+        case TimeoutError():
+            return "timed out"
+        case ConnectionRefusedError():
+            return "refused"
+        case http.client.RemoteDisconnected() | http.client.IncompleteRead() | ConnectionError():
+            return "cut off"
+        case http.client.HTTPException() | ValueError():
+            return "not understood"
+        case _:
+            return "unreachable"
 
 
 def _members(name: str, status: int, body: bytes) -> Mapping[str, str]:

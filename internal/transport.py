@@ -42,9 +42,11 @@ QUIET_SECONDS = 1.0  # without an answer, before failures in a row open the circ
 FAIR_SECONDS = 0.5  # a call that had less time and did not get an answer says nothing about the service
 
 # Of the threads of a process: how many may be in calls to one role, and how many may wait for a place. Uploads take
-# seconds, so they have places of their own. What is left goes on when a role hangs: signing in, while images does.
+# seconds, so they have places of their own. What is left goes on when a role hangs: signing in, while images does. Then
+# nobody waits for a call, so that images has 8 + 4 + 2 of 16 threads, uploads included. While it is quick, all may.
 _CALLS = {"auth": 10 / 16, "images": 8 / 16}
 _CALLS_WAITING, _CALLS_PATIENCE = 8 / 16, 0.25  # seconds
+_CALLS_HANG_AFTER = 0.5  # seconds
 _UPLOADS = 4 / 16
 _UPLOADS_WAITING, _UPLOADS_PATIENCE = 2 / 16, 1.0  # seconds
 
@@ -131,6 +133,7 @@ class Transport:
             max(1, int(threads * _CALLS[dependency])),
             waiting=int(threads * _CALLS_WAITING),
             patience=_CALLS_PATIENCE,
+            hangs_after=_CALLS_HANG_AFTER,
         )
         self._uploads = Bulkhead(
             max(1, int(threads * _UPLOADS)), waiting=int(threads * _UPLOADS_WAITING), patience=_UPLOADS_PATIENCE

@@ -114,3 +114,18 @@ def peer(behaviour: Behaviour) -> Iterator[Peer]:
         yield server
     finally:
         server.close()
+
+
+@contextlib.contextmanager
+def without_room() -> Iterator[int]:
+    """A port of the loopback address where a SYN is never answered: the queue is full, and nobody accepts."""
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.socket())
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for _ in range(4):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(listener.getsockname())
+        time.sleep(0.1)
+        yield listener.getsockname()[1]

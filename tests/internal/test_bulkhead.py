@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -89,3 +90,33 @@ def test_after_an_answer_others_may_wait_again(clock: list[float]) -> None:
                 assert not waiting.done()
                 time.sleep(0.001)
         assert waiting.result(timeout=10)
+
+
+def test_each_call_that_hangs_leaves_one_caller_less_to_wait_though_others_are_answered(clock: list[float]) -> None:
+    bulkhead = Bulkhead(3, waiting=3, patience=LONG, hangs_after=1.0)
+
+    def one_more() -> bool:
+        with bulkhead.place(LONG):
+            return True
+
+    with ThreadPoolExecutor(3) as threads, contextlib.ExitStack() as calls:
+        for _ in range(2):
+            calls.enter_context(bulkhead.place(LONG))
+        clock[0] += 1.1
+        with bulkhead.place(LONG) as answered:
+            waiting = threads.submit(one_more)  # three may wait, two hang
+            while not bulkhead._queue:
+                assert not waiting.done()
+                time.sleep(0.001)
+            assert turned_away(bulkhead) < 1
+            answered.answered = True
+        assert waiting.result(timeout=10)
+        calls.close()
+        with contextlib.ExitStack() as others:
+            for _ in range(3):
+                others.enter_context(bulkhead.place(LONG))
+            crowd = [threads.submit(one_more) for _ in range(3)]
+            while len(bulkhead._queue) < 3:
+                assert not any(future.done() for future in crowd)
+                time.sleep(0.001)
+        assert all(future.result(timeout=10) for future in crowd)

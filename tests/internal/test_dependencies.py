@@ -18,7 +18,7 @@ from prometheus_client import REGISTRY
 from internal import dependencies
 from internal.dependencies import DependencyState, PartState, look, states
 from internal.sharing import SharedDocument
-from tests.internal.servers import Behaviour, Peer, answers, reply
+from tests.internal.servers import Behaviour, Peer, answers, reply, without_room
 
 NewPeer = Callable[[Behaviour], Peer]
 GOOD: dict[str, Any] = {"service": "images", "version": "1.2", "commit": "abc", "database": "up", "storage": "up"}
@@ -154,6 +154,72 @@ def test_a_role_that_never_answers_is_given_up_in_time(new_peer: NewPeer) -> Non
         started = time.monotonic()
         look("images", new_peer(behaviour).url)
         assert time.monotonic() - started < dependencies.TIMEOUT + 1.0
+
+
+def test_a_resolver_that_hangs_holds_nobody_up(new_peer: NewPeer, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, over = socket.getaddrinfo, threading.Event()
+
+    def resolver(host: str, *args: Any, **options: Any) -> Any:
+        if host == "images.example":
+            over.wait(20)
+        return real("127.0.0.1", *args, **options)
+
+    peer = new_peer(answers(status()))
+    monkeypatch.setattr(socket, "getaddrinfo", resolver)
+    url = peer.url.replace("127.0.0.1", "images.example")
+    started = time.monotonic()
+
+    look("images", url)
+
+    assert time.monotonic() - started < dependencies.TIMEOUT + 0.5
+    assert (images().up, images().fault) == (False, "unreachable")
+    over.set()
+    until(lambda: bool(look("images", url).up), "the name is known")
+
+
+def test_a_role_that_lets_nobody_in_is_given_up_in_time() -> None:
+    with without_room() as port:
+        started = time.monotonic()
+        look("images", f"http://127.0.0.1:{port}")
+        assert time.monotonic() - started < dependencies.TIMEOUT + 0.5
+
+    assert (images().up, images().fault) == (False, "timed out")
+
+
+def test_the_gauge_does_not_say_that_a_role_is_up_of_which_nothing_was_heard(
+    new_peer: NewPeer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    peer = new_peer(answers(status()))
+    look("images", peer.url)
+    dependencies.withdraw()
+    assert metric("gateway_dependency_up") == 1
+    now = time.monotonic()
+    with monkeypatch.context() as later:
+        later.setattr("internal.dependencies.time.monotonic", lambda: now + dependencies.STALE + 0.1)
+        dependencies.withdraw()
+    assert metric("gateway_dependency_up") == 0
+
+    look("images", peer.url)
+
+    assert metric("gateway_dependency_up") == 1
+
+
+def test_what_was_heard_is_withdrawn_also_while_every_question_hangs(
+    new_peer: NewPeer, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.AUTH_URL = settings.IMAGES_URL = new_peer(hang).url
+    fork = multiprocessing.get_context("fork")
+    withdrawn = fork.Semaphore(0)
+    monkeypatch.setattr(dependencies, "INTERVAL", 0.05)
+    monkeypatch.setattr(dependencies, "_ask", lambda *_: time.sleep(60))
+    monkeypatch.setattr(dependencies, "withdraw", withdrawn.release)
+    watcher = fork.Process(target=dependencies.watch)
+    watcher.start()
+    try:
+        assert all(withdrawn.acquire(timeout=15) for _ in range(3))
+    finally:
+        watcher.kill()
+        watcher.join()
 
 
 def test_since_is_the_moment_of_the_change(new_peer: NewPeer) -> None:

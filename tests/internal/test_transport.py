@@ -6,17 +6,21 @@ import contextlib
 import gc
 import gzip
 import io
+import itertools
 import json
 import socket
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from prometheus_client import REGISTRY
 
 from internal import connections, context, signing, transport
 from internal.breaker import State
+from internal.bulkhead import Bulkhead, Full
 from internal.errors import InvalidReply, Rejected, Unavailable
 from internal.keys import NamedKey
 from internal.problems import FieldError, Problem
@@ -318,6 +322,7 @@ def head(*lines: str) -> bytes:
 
 
 JSON = "Content-Type: application/json"
+CHUNKED = ("HTTP/1.1 200 OK", JSON, "Transfer-Encoding: chunked")
 # What an answer can look like that is none, or leaves something behind; and whether the call succeeds all the same.
 ODDITIES: dict[str, tuple[bytes, bool]] = {
     "another answer behind it": (servers.reply(200, GOOD) + STOLEN, True),
@@ -335,6 +340,8 @@ ODDITIES: dict[str, tuple[bytes, bool]] = {
         False,
     ),
     "bad chunks": (head("HTTP/1.1 200 OK", JSON, "Transfer-Encoding: chunked") + b"zz\r\n{}\r\n" + STOLEN, False),
+    "a chunk of less than nothing": (head(*CHUNKED) + b"-5\r\n{}\r\n0\r\n\r\n" + STOLEN, False),
+    "a chunk to the end": (head(*CHUNKED) + b"-1\r\n{}\r\n0\r\n\r\n" + STOLEN, False),
     "early hints": (head("HTTP/1.1 103 Early Hints", "Link: </a>") + STOLEN, False),
     "another protocol": (head("HTTP/1.1 101 Switching Protocols", "Upgrade: h2c") + STOLEN, False),
     "a status of its own": (servers.reply(999, GOOD), False),
@@ -409,6 +416,74 @@ def test_bytes_that_come_later_spoil_the_connection_too() -> None:
         assert sent.wait(5)
         assert client.call("later", "POST", "/x").json == {"of": "me"}
     assert len(set(peers)) == 2
+
+
+@pytest.mark.parametrize("size", [b"-1", b"-5", b"-ff"])
+def test_a_chunk_of_less_than_nothing_is_an_invalid_reply_of_which_no_more_is_read(size: bytes) -> None:
+    received: list[int] = []
+
+    def endless(connection: socket.socket, _: bytes) -> None:
+        connection.sendall(head(*CHUNKED) + size + b"\r\n")
+        with contextlib.suppress(OSError):
+            while sum(received) < 64 * transport.REPLY_LIMIT:
+                received.append(connection.send(b" " * 65536))
+
+    with servers.peer(endless) as peer:
+        client = Transport("auth", peer.url)
+        for _ in range(5):
+            with context.deadline_of(5.0), pytest.raises(InvalidReply):
+                client.call("chunks", "POST", "/x")
+        assert client.breaker.state is State.OPEN
+    assert sum(received) < 32 * transport.REPLY_LIMIT  # what the system's buffers take
+
+
+def test_a_peer_that_never_lets_anybody_in_is_given_up_after_two_attempts(peer_without_room: str) -> None:
+    """Its SYN is never answered, so nothing was sent, and anything may be tried once more: 250 ms each."""
+    for method in ("GET", "POST"):
+        client = Transport("auth", peer_without_room)
+        started = time.monotonic()
+        with pytest.raises(Unavailable) as caught:
+            client.call(f"no_room_{method}", method, "/x", payload={"a": 1} if method == "POST" else None)
+        seconds = time.monotonic() - started
+        assert 2 * connections.CONNECT_TIMEOUT - 0.05 < seconds < 2 * connections.CONNECT_TIMEOUT + 0.4
+        assert not caught.value.sent
+        assert outcomes(f"no_room_{method}", "unavailable") == 1
+
+
+def test_a_peer_that_never_lets_anybody_in_has_no_more_time_than_the_deadline(peer_without_room: str) -> None:
+    started = time.monotonic()
+    with context.deadline_of(0.1), pytest.raises(Unavailable):
+        Transport("auth", peer_without_room).call("no_room_hurried", "GET", "/x")
+    assert time.monotonic() - started < 0.4
+
+
+@pytest.fixture
+def peer_without_room() -> Iterator[str]:
+    """The address of somebody whose queue is full: the kernel answers no SYN more."""
+    with servers.without_room() as port:
+        yield f"http://127.0.0.1:{port}"
+
+
+@pytest.mark.parametrize("threads", [3, 4, 5, 8, 9, 16, 20, 128])
+def test_a_role_that_hangs_leaves_threads_for_the_rest(settings: Any, threads: int) -> None:
+    settings.THREADS = threads
+    for role in ("auth", "images"):
+        client = Transport(role, "http://127.0.0.1:1")
+        with contextlib.ExitStack() as held:
+            taken = hold_all(client._calls, held)
+            if role == "images":
+                taken += hold_all(client._uploads, held) + client._uploads._waiting
+        assert taken < threads
+
+
+def hold_all(bulkhead: Bulkhead, held: contextlib.ExitStack) -> int:
+    """Takes every place of it, and says how many there were."""
+    for count in itertools.count():
+        try:
+            held.enter_context(bulkhead.place(0.0))
+        except Full:
+            return count
+    raise AssertionError("without an end")
 
 
 def test_whoever_answers_with_pages_opens_the_circuit() -> None:
@@ -497,7 +572,8 @@ def test_calls_beyond_the_places_are_refused_at_once_and_uploads_have_places_of_
 
 
 def test_more_callers_than_places_are_all_answered_by_a_service_that_works(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transport, "_CALLS_PATIENCE", 30.0)  # however slow this machine is
+    for name in ("_CALLS_PATIENCE", "_CALLS_HANG_AFTER"):
+        monkeypatch.setattr(transport, name, 30.0)  # however slow this machine is
 
     def takes_its_time(connection: socket.socket, request: bytes) -> None:
         time.sleep(0.02)
