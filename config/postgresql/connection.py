@@ -13,7 +13,8 @@ from psycopg.abc import PQGen
 from internal import context
 
 LONGEST_WAIT = 2.5  # seconds for one answer; the server itself ends a statement sooner, if it is awake
-TIDYING = 0.2  # seconds for a rollback whose request has no time left: a sound connection can be kept
+# Seconds for a rollback, or a sign of life, whose request has no time left: a sound connection can be kept.
+TIDYING = 0.2
 
 _ON = "on"
 _T = TypeVar("_T")
@@ -23,6 +24,10 @@ class CommitOpen(psycopg.OperationalError):
     """A COMMIT was sent, and its answer is missing: the transaction may have been carried out."""
 
     outcome_is_open = True  # as internal.problems asks for it
+
+
+class GivenUp(psycopg.OperationalError):
+    """No answer came before the deadline of the request at hand, which was too near to say anything of the server."""
 
 
 class Connection(psycopg.Connection[Any]):
@@ -56,7 +61,8 @@ class Connection(psycopg.Connection[Any]):
             return super().wait(gen, interval, patience)
         except errors._WaitTimeout:
             self.pgconn.finish()
-            raise psycopg.OperationalError(f"no answer from the database within {patience:.2f} s") from None
+            kind = GivenUp if patience < self.longest_wait else psycopg.OperationalError
+            raise kind(f"no answer from the database within {patience:.2f} s") from None
         except errors.ReadOnlySqlTransaction as error:
             self.pgconn.finish()
             if pool := getattr(self, "_pool", None):
@@ -95,11 +101,13 @@ class Connection(psycopg.Connection[Any]):
         """Asks the server for a sign of life, and whether it can be written to.
 
         Raises:
+            GivenUp: the request at hand has less time than that, and no answer came in it.
             psycopg.OperationalError: no answer came within that time, or the server can only be read.
         """
         self.longest_wait = seconds
         try:
-            self.execute("")
+            with self._tidying():
+                self.execute("")
         finally:
             self.longest_wait = LONGEST_WAIT
         for name in ("default_transaction_read_only", "in_hot_standby"):

@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 from psycopg_pool import ConnectionPool
 
-from config.postgresql.connection import Connection
+from config.postgresql.connection import Connection, GivenUp
 from internal import context
 
 
@@ -15,7 +15,8 @@ class Pool(ConnectionPool[Connection]):
     """Gives a connection that has just shown that it works, or says within `timeout` that there is none.
 
     The pool by itself finds dead connections one by one, and waits longer after each: with a few of them idle, callers
-    would hear for minutes that a healthy server is away. If one is dead, the others are too, so all are replaced.
+    would hear for minutes that a healthy server is away. If one is dead, the others are too, so all are replaced; but
+    not where a request had no time to find out.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -35,6 +36,8 @@ class Pool(ConnectionPool[Connection]):
     def _require_alive(self, connection: Connection) -> None:
         try:
             connection.require_alive(self.timeout)
+        except GivenUp:
+            raise
         except psycopg.Error:
             self.drain()
             raise
