@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Literal
 
 Mode = Literal["pass", "hang", "drip", "cut", "reset", "truncate", "rubbish", "html", "error"]
-DRIP_SECONDS = 0.2  # between two bytes
+DRIP_SECONDS = 1.0  # between two bytes
 RESET = b"\x01\x00\x00\x00\x00\x00\x00\x00"  # SO_LINGER: at once
 HEAD = b" HTTP/1.1\r\n"  # ends the first line of each request
 

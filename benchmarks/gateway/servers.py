@@ -12,7 +12,7 @@ from typing import Any
 from benchmarks.images.servers import Server, running
 from tests.files.serving import free_ports
 
-WORKERS, THREADS = 2, 8  # as config/gunicorn.conf.py has them for the gateway
+WORKERS, THREADS = 2, 16  # as config/gunicorn.conf.py has them for the gateway
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 import pytest
@@ -10,7 +11,16 @@ from playwright.sync_api import FilePayload, expect
 from tests.e2e.browsing import Visitor, loaded
 from tests.e2e.conftest import NewVisitor
 from tests.e2e.judging import judge
-from tests.outage.conftest import Member, everything_works, lives, served, status_document, stopped, unavailable
+from tests.outage.conftest import (
+    RECOVERY,
+    Member,
+    everything_works,
+    lives,
+    served,
+    status_document,
+    stopped,
+    unavailable,
+)
 from tests.running import Person, ask, manage, picture, until
 
 
@@ -55,6 +65,22 @@ def test_a_browser_that_lived_through_the_outage_goes_on(visitor: Visitor, membe
     page = visitor.open("/profile")
     expect(page.get_by_role("heading", name="This profile is limited at the moment")).to_have_count(0)
     expect(page.get_by_role("region", name="Sign-in times")).to_be_visible()
+
+
+def test_a_page_that_was_open_for_long_comes_back_as_soon_as_others(visitor: Visitor) -> None:
+    visitor.expect_status(503)
+    visitor.page.clock.install()
+    with stopped("images") as outage:
+        page = visitor.open("/images")
+        heading = page.get_by_role("heading", level=1)
+        expect(heading).to_have_text("Failed to communicate with Image service")
+        page.clock.fast_forward("10:00")
+        for _ in range(2):
+            with page.expect_response("**/status"):
+                pass
+
+    left = outage.over_at + RECOVERY - time.monotonic()
+    expect(heading).to_have_text("Your gallery", timeout=left * 1000)
 
 
 def test_roles_that_start_during_the_outage_know_the_keys(member: Member) -> None:
