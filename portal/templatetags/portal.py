@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
+from typing import Any
 
 from django import template
 from django.template.defaultfilters import date as format_date
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from portal.avatars import avatar_path
 from portal.outages import outlook
 from portal.pictures import public_url
 
@@ -39,6 +41,13 @@ def lasting(since: dt.datetime) -> str:
 def missing() -> tuple[str, ...]:
     """What does not work at this moment, as words within a sentence."""
     return outlook().missing
+
+
+@register.simple_tag(takes_context=True)
+def avatar(context: dict[str, Any]) -> str | None:
+    """Where the avatar of the person who is signed in is now, relative to UPLOADS_URL."""
+    request = context["request"]
+    return avatar_path(request, request.sign_in)
 
 
 @register.filter
