@@ -72,6 +72,36 @@ def test_a_peer_that_is_too_slow_is_given_up_at_the_deadline_and_not_later(behav
         assert 0.4 < time.monotonic() - started < 1.0
 
 
+@pytest.mark.parametrize("way", ["answer", "upload"])
+def test_one_byte_a_second_is_given_up_at_the_deadline_of_an_upload(way: str) -> None:
+    """Whichever way it goes: the answer comes so slowly, or the picture is taken so slowly."""
+
+    def byte_by_byte(connection: socket.socket) -> None:
+        answer = servers.reply(201, b"{}")
+        with connection, contextlib.suppress(OSError):
+            while way == "answer" and len(connection.recv(65536)) == 65536:
+                pass
+            while not over.wait(1.0):
+                if way == "upload":
+                    connection.recv(1)
+                else:
+                    connection.sendall(answer[:1])
+                    answer = answer[1:]
+
+    over = threading.Event()
+    picture = Body(io.BytesIO(b"p" * 16_000_000), 16_000_000 if way == "upload" else 7)
+    picture.file.truncate(picture.size)
+    with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor(1) as threads:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        threads.submit(lambda: byte_by_byte(listener.accept()[0]))
+        started = time.monotonic()
+        with context.upload_deadline_of(2.5), pytest.raises(Unavailable) as caught:
+            Transport("images", url).call("slow_upload", "POST", "/x", body=picture)
+        assert 2.4 < time.monotonic() - started < 3.0
+        over.set()
+    assert caught.value.sent
+
+
 @pytest.mark.parametrize("behaviour", [servers.closes_in_the_body, servers.resets], ids=["truncated", "reset"])
 def test_a_broken_connection_is_unavailable_and_only_a_get_is_repeated_once(behaviour: servers.Behaviour) -> None:
     with servers.peer(behaviour) as peer:
