@@ -74,12 +74,13 @@ def test_signing_in_goes_on_while_images_hangs_and_everybody_asks_for_it(
     lasted = time.monotonic() - began
 
     refusals = sorted(answer.seconds for answer in asked if answer.headers.get("Retry-After") == BUSY)
-    slow = sum(answer.seconds >= AT_ONCE for answer in asked)
+    unanswered = [answer.seconds for answer in asked if answer.status == 503]
+    slow = sum(value >= AT_ONCE for value in unanswered)
     figure = (
         f"images hangs ({['every call', 'every second call'][every - 1]}), {len(asked)} answers to {CROWD} others: "
         f"sign-in {median(seconds):.2f} s (median; {median(healthy):.2f} s before), {max(seconds):.2f} s (slowest); "
         f"{len(refusals)} refusals in {median(refusals):.2f} s (median), "
-        f"{quantiles(refusals, n=20)[-1]:.2f} s (95 %); {slow} answers took longer than {AT_ONCE} s"
+        f"{quantiles(refusals, n=20)[-1]:.2f} s (95 %); {slow} of all {len(unanswered)} took longer than {AT_ONCE} s"
     )
     record_testsuite_property("figure", figure)
     assert max(seconds) < LIMIT
