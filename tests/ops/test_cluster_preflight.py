@@ -263,7 +263,6 @@ def test_the_production_overlay_as_it_is_delivered_has_values_of_an_example() ->
 
     assert [line.removeprefix(f"{path}/production.env: ") for line in told] == [
         "ACME_EMAIL=operations@example.com",
-        "ALERTMANAGER_HOST=alertmanager.example.com",
         "API_HOST=api.example.com",
         "GRAFANA_HOST=grafana.example.com",
         "IMAGES_HOST=images.example.com",
