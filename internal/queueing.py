@@ -40,7 +40,7 @@ from internal.problems import Problem
 from internal.requests import BODY_RATE, BODY_SECONDS
 from internal.sockets import ClientSocket
 
-BURST_WAIT = context.REQUEST_DEADLINE * 0.6  # seconds in a queue that was empty so many seconds ago
+BURST_WAIT = context.REQUEST_DEADLINE * 0.65  # seconds in a queue that was empty so many seconds ago
 STANDING_WAIT = 0.5  # seconds in a queue that has been standing for longer
 QUEUE_LIMIT = 512  # requests
 HEAD_LIMIT = 64 * 1024  # bytes of request line and header fields

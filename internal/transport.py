@@ -153,8 +153,8 @@ class Transport:
     ) -> Reply:
         """Makes one call and returns its answer of 2xx.
 
-        What cannot have reached the service is repeated once, and so is GET, inside the deadline and the budget for
-        repetitions; nothing else is repeated.
+        What found no connection is repeated once, and so is GET if the budget for repetitions has one left, inside the
+        deadline; nothing else is repeated.
 
         Args:
             operation: what the caller wants, as metrics name it.
@@ -248,10 +248,13 @@ class Transport:
             except _Broken as error:
                 if not error.is_late or given >= FAIR_SECONDS:
                     self.breaker.failed()
-                is_safe = method == "GET" or not error.is_sent
-                if last or not is_safe or deadline.remaining() <= 0 or not self._budget.spend():
+                # What found no connection has cost the service nothing, so the budget is not for it: a pod that goes
+                # takes all the calls that were led to it at that moment, and each of them finds another one.
+                is_possible = not last and deadline.remaining() > 0
+                if not is_possible or (error.is_sent and not (method == "GET" and self._budget.spend())):
                     raise Unavailable(self.dependency, str(error), sent=error.is_sent) from error
-                metrics.REPEATED.labels(self.dependency).inc()
+                if error.is_sent:
+                    metrics.REPEATED.labels(self.dependency).inc()
             except _Odd as error:
                 # The server itself refuses a request that it finds too long, in a form of its own. A person who can
                 # cause that must not be able to keep everybody else from the service.

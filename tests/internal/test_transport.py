@@ -126,6 +126,29 @@ def test_a_repeated_get_that_succeeds_is_a_success() -> None:
     assert len(attempts) == 2
 
 
+def test_calls_that_find_no_connection_are_each_made_once_more_and_spend_no_budget(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A pod that goes refuses all the calls that are led to it at that moment; the next attempt finds another pod."""
+    opened = threading.local()
+    all_refused = threading.Barrier(4)
+    reach = connections.Connection.open
+
+    def refused_at_first(connection: connections.Connection, seconds: float) -> None:
+        if not hasattr(opened, "before"):
+            opened.before = True
+            all_refused.wait(5)
+            raise connections.NotConnected("ConnectionRefusedError")
+        reach(connection, seconds)
+
+    monkeypatch.setattr(connections.Connection, "open", refused_at_first)
+    with servers.peer(servers.answers(servers.reply(200, b"[]"))) as peer, ThreadPoolExecutor(4) as threads:
+        transport = Transport("auth", peer.url)
+        found = threads.map(lambda method: transport.call("led_astray", method, "/x").json, ("GET", "POST") * 2)
+        assert list(found) == [[]] * 4
+        assert len(peer.requests) == 4
+
+
 def test_a_refused_connection_is_unavailable_at_once() -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
