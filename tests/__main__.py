@@ -56,6 +56,7 @@ def main(arguments: list[str]) -> int:
     wanted = [suite for lane in (*lanes, either) for suite in lane]
 
     missing = {suite.name: tool for suite in wanted for tool in suite.tools if tool.find() is None}
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background a shell has it ignored, by pytest too
     for number in (signal.SIGTERM, signal.SIGHUP):  # so that what was started is stopped
         signal.signal(number, lambda received, _: sys.exit(128 + received))
     started = time.monotonic()

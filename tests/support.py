@@ -29,7 +29,7 @@ from tests.suites import PYTEST, Suite
 PROJECT = Path(__file__).resolve().parents[1]
 START_SECONDS = 120
 STOP_SECONDS = 20
-PUT_BACK_SECONDS = 120  # for a run that is broken off to undo what it has done, on a cluster for one
+PUT_BACK_SECONDS = 300  # for a run that is broken off to undo what it has done, on a cluster for one
 PORT_OFFSETS = (0, 1, 2, 3, 4, 432, 1000, 1001, 1002, 1003, 1004)
 
 
