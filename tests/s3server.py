@@ -110,9 +110,9 @@ class S3Server:
         while not self._has_bucket():
             if self._process.poll() is not None or time.monotonic() > until:
                 self.stop()
-                log = (self.folder / "log").read_text(errors="replace")
-                taken = [line for line in log.splitlines() if "address already in use" in line]
-                raise S3ServerError("\n".join([*taken, log[-4000:]]))
+                written = (self.folder / "log").read_text(errors="replace")
+                taken = [line for line in written.splitlines() if "address already in use" in line]
+                raise S3ServerError("\n".join([*taken, written[-4000:]]))
             time.sleep(0.1)
 
     def stop(self, *, at_once: bool = False) -> None:
