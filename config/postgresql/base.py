@@ -28,3 +28,15 @@ class DatabaseWrapper(base.DatabaseWrapper):
             # Of several threads that make one at the same time, one wins; the pools of the others were never opened.
             pools.setdefault(self.alias, Pool(kwargs=parameters, configure=self._configure_connection, **options))
         return pools[self.alias]
+
+    def set_autocommit(self, autocommit: bool, force_begin_transaction_with_broken_autocommit: bool = False) -> None:
+        """As Django's, but a connection that was lost in a transaction is not replaced only to end that transaction.
+
+        The next statement connects, and finds autocommit on. Looking for one here could fail, and that failure would
+        take the place of the one that matters: a COMMIT whose outcome is open would look like a transaction undone.
+        """
+        if autocommit and self.connection is None:
+            self.validate_no_atomic_block()
+            self.autocommit = True
+        else:
+            super().set_autocommit(autocommit, force_begin_transaction_with_broken_autocommit)

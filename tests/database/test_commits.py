@@ -5,10 +5,18 @@ from __future__ import annotations
 import re
 import secrets
 import urllib.parse
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 
+import pytest
 import urllib3
+from django.db import OperationalError, connections, transaction
+from pytest_django import DjangoDbBlocker
 
+from config.settings import _postgres
+from internal import context
 from tests.database.conftest import Databases, System
+from tests.database.roles import HOST
 from tests.running import until
 
 # Of all transactions only that of an account waits for a standby that never comes: it is carried out all the same.
@@ -58,4 +66,48 @@ def test_who_registers_is_not_told_that_nothing_was_done(databases: Databases, s
         databases.primary.ask("DROP FUNCTION wait_for_nobody CASCADE", "auth")
     assert answer.status == 503, answer.status
     assert (email,) in databases.primary.ask("SELECT email FROM credentials_account", "auth")
-    assert b"No account has been made" not in answer.data
+    words = re.sub(r"<[^>]*>|\s+", " ", answer.data.decode().partition("<main")[2])
+    assert "No account has been made" not in words, words
+
+
+@pytest.fixture
+def alias(databases: Databases, django_db_blocker: DjangoDbBlocker) -> Iterator[str]:
+    """A database as a role has it, and one connection to it at a time."""
+    alias = "commits"
+    address = {
+        "NAME": "auth",
+        "USER": "auth",
+        "PASSWORD": databases.passwords["auth"],
+        "HOST": HOST,
+        "PORT": str(databases.relay.port),
+    }
+    entry = _postgres.pooled(address, pool_size=1, application="tests")
+    connections.settings[alias] = connections.configure_settings({"default": {}, alias: entry})[alias]
+    try:
+        with django_db_blocker.unblock():
+            yield alias
+    finally:
+        connections[alias].close_pool()
+        del connections[alias], connections.settings[alias]
+
+
+def commit_while(happens: Callable[[], object], alias: str) -> None:
+    """A transaction, with what happens just before its COMMIT."""
+    with transaction.atomic(using=alias):
+        connections[alias].cursor().execute("CREATE TEMPORARY TABLE kept (number int)")
+        happens()
+
+
+def test_a_request_that_a_commit_has_cost_all_of_its_time_hears_that_its_outcome_is_open(
+    databases: Databases, alias: str
+) -> None:
+    """And not that there is no connection, which would say that nothing was done."""
+    with ExitStack() as stack:
+        context.begin_request(None)
+        stack.callback(context.end_request)
+        stack.enter_context(context.deadline_of(1.0))
+        with pytest.raises(OperationalError) as caught:
+            commit_while(lambda: stack.enter_context(databases.primary.frozen()), alias)
+    assert getattr(caught.value.__cause__, "outcome_is_open", False), caught.value
+    with transaction.atomic(using=alias):
+        connections[alias].cursor().execute("SELECT 1")

@@ -50,7 +50,10 @@ def kept(owner: UUID) -> tuple[int, int]:
 
 
 def in_parallel(calls: list[Callable[[], Any]]) -> list[Any]:
-    """The results of calls that begin at the same moment; a ProblemError counts as its code."""
+    """The results of calls that begin at the same moment; a ProblemError counts as its code.
+
+    They may wait for a connection of the pool, however slow the machine is.
+    """
     results: list[Any] = [None] * len(calls)
     start = threading.Barrier(len(calls))
 
@@ -65,10 +68,12 @@ def in_parallel(calls: list[Callable[[], Any]]) -> list[Any]:
             connection.close()
 
     threads = [threading.Thread(target=run, args=(number,)) for number in range(len(calls))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(connection.pool, "timeout", 60.0)
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
     return results
 
 
