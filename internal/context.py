@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import random
 import re
-import secrets
 import threading
 import time
 from collections.abc import Iterator
@@ -101,7 +101,7 @@ def bind_wait(seconds: float) -> None:
 def begin_request(supplied_id: str | None) -> str:
     """Starts a request: takes over the caller's id if it is well-formed, else makes one; returns it."""
     well_formed = supplied_id is not None and _REQUEST_ID.fullmatch(supplied_id)
-    new_id = supplied_id if supplied_id and well_formed else secrets.token_hex(16)
+    new_id = supplied_id if supplied_id and well_formed else f"{random.getrandbits(128):032x}"
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(request_id=new_id)
     _request_id.set(new_id)

@@ -9,7 +9,9 @@ import contextlib
 import json
 import logging
 import logging.config
+import os
 import re
+import select
 import sys
 from collections.abc import Mapping, MutableMapping
 from functools import lru_cache
@@ -93,7 +95,44 @@ def configure(options: Mapping[str, Any]) -> None:
 
 
 class Handler(logging.StreamHandler[Any]):
-    """Writes to standard error. Of a record that cannot be written it tells that, and nothing that was in it."""
+    """Writes to standard error. Of a record that cannot be written it tells that, and nothing that was in it.
+
+    No thread waits for another one that makes its line, and for one that writes only if a line is long: the system
+    keeps shorter ones apart by itself (pipe(7), PIPE_BUF).
+    """
+
+    def handle(self, record: logging.LogRecord) -> Any:
+        """As of any handler, without its lock."""
+        passed = self.filter(record)
+        if passed:
+            self.emit(passed if isinstance(passed, logging.LogRecord) else record)
+        return passed
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Writes one line."""
+        try:
+            line = self.format(record) + self.terminator
+            data = line.encode(errors="backslashreplace")
+            if len(data) <= select.PIPE_BUF and (descriptor := self._descriptor()) is not None:
+                written = os.write(descriptor, data)
+                while written < len(data):  # never to a pipe
+                    written += os.write(descriptor, data[written:])
+                return
+            assert self.lock
+            with self.lock:
+                self.stream.write(line)
+                self.flush()
+        except RecursionError:
+            raise
+        except Exception:  # noqa: BLE001 - whatever is wrong with a record must not reach who logs
+            self.handleError(record)
+
+    def _descriptor(self) -> int | None:
+        try:
+            descriptor: int = self.stream.fileno()
+        except (AttributeError, OSError, ValueError):
+            return None
+        return descriptor
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - its name in logging
         """One line in place of the record."""

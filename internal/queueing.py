@@ -54,6 +54,7 @@ LINGER_BYTES = 1024 * 1024  # of what such a client goes on sending
 
 _RECEIVE_BYTES = 16 * 1024
 _ACCEPTS = 4  # connections taken at a time: the other workers wake up as well, and take some
+_ACCEPTS_BEHIND = 64  # where all have too much to do, so that nobody waits unseen in the backlog for a refusal
 _LOOKS = 32  # at one connection at a time: what it sends without a pause must not keep all others waiting
 _GATHER = 0.01  # seconds
 _TICK = 1.0  # seconds between two looks at what has run out of time
@@ -61,8 +62,8 @@ _RATE_SAMPLE = 32  # requests taken by threads
 _RATE_SECONDS = 0.25
 _REQUEST_LINE = re.compile(rb"[!-~]{1,40} [^ \r\n]+ HTTP/[0-9]\.[0-9]")
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,18})[ \t]*\r\n")
-_LAST = re.compile(rb"\r\nconnection:[^\r\n]*close|^[^\r\n]* http/1\.0\r\n")
-_UNCLEAR = re.compile(rb"\r\n[ \t]|transfer-encoding|^connect ")  # where such a request ends, others may see otherwise
+_CLOSE = re.compile(rb"\r\nconnection:[^\r\n]*close")
+_UNCLEAR = (b"\r\n ", b"\r\n\t", b"transfer-encoding")  # where such a request ends, others may see otherwise
 _EXPECTS = re.compile(rb"[^\r\n]* http/1\.1(?=\r\n).*?\r\nexpect:[ \t]*100-continue[ \t]*\r\n", re.DOTALL)
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _DISCARDED = 63 * 1024  # bytes of an unread body that gunicorn throws away and goes on
@@ -263,7 +264,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
 
     def turn(self, seconds: float) -> None:
         """Waits for something to happen, for so long at most, and does what it calls for."""
-        if len(self.queue) > 4 * self.cfg.threads:
+        if self.is_behind():
             time.sleep(_GATHER)  # the threads have work for longer; each return from here costs one of them its turn
         events = self.poller.poll(seconds, 256)
         for fd, event in events:
@@ -281,6 +282,11 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             self.notify()
             self.end_overdue(now)
             self.tell()
+
+    def is_behind(self) -> bool:
+        """Whether the threads have work for longer."""
+        threads: int = self.cfg.threads
+        return len(self.queue) > 4 * threads
 
     # Connections come and go.
 
@@ -312,7 +318,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
 
     def accept(self, listener: socket.socket) -> None:
         """Takes some of the new connections."""
-        for _ in range(_ACCEPTS):
+        for _ in range(_ACCEPTS_BEHIND if self.is_behind() else _ACCEPTS):
             if not self.take(listener):
                 return
 
@@ -409,7 +415,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
                 return
             if connection.enough or b"\r\n\r\n" in connection.head:
                 if self.queue.refuses():
-                    if not self.refuse(connection):
+                    if not self.refuse(connection) or not (connection.head or connection.more):
                         return
                     continue
                 if connection.enough <= len(connection.head) and self.is_enough(connection):
@@ -510,8 +516,10 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             self.is_last()
             or size > len(rest)
             or lowered.count(b"content-length") != (1 if length else 0)
-            or _UNCLEAR.search(lowered) is not None
-            or _LAST.search(lowered) is not None
+            or lowered.startswith(b"connect ")
+            or any(words in lowered for words in _UNCLEAR)
+            or lowered.partition(b"\r\n")[0].endswith(b" http/1.0")
+            or _CLOSE.search(lowered) is not None
         )
         connection.head = rest[size:]
         return self.busy.to(head, close=last), last
@@ -585,15 +593,14 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         """Answers the request; whether the connection goes on."""
         head = connection.head
         try:
-            if connection.sock.gettimeout() is not None:  # set while a body was read
-                connection.sock.setblocking(True)
+            connection.sock.setblocking(True)  # it may be otherwise since a body was read
             connection.init()
             connection.sock.begin_answer()
             connection.parser.unreader.unread(head)
             connection.head = b""
             request = next(connection.parser)
             request._expected_100_continue = False  # `is_enough` has told the client, if it had to be
-            goes_on = bool(self._keepalive_after(connection, self.handle_request(request, connection)))
+            goes_on = self._keepalive_after(connection, self.handle_request(request, connection))
             connection.head = connection.parser.unreader.take_buffered()
             return goes_on
         except (NoMoreData, StopIteration):
@@ -604,6 +611,13 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         except Exception as error:  # noqa: BLE001 - whatever a parser or an application raises has an answer
             self.explain(connection, head, error)
         return False
+
+    def _keepalive_after(self, connection: Connection, keepalive: bool) -> bool:
+        """As gunicorn's, which sets timeouts before it looks whether anything of the body is left."""
+        body = connection.parser.mesg.body
+        if keepalive and not body.failed and isinstance(body.reader, LengthReader) and body.reader.length == 0:
+            return True
+        return bool(super()._keepalive_after(connection, keepalive))
 
     def refuse_late(self, connection: Connection) -> bool:
         """Answers 503 where the wait became longer than it was expected to be; whether the connection goes on."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
 import math
 import os
@@ -19,6 +20,13 @@ from typing import IO, TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
 
+_SMALL = 16 * 1024  # bytes
+
+# send(2) where it does not wait, made with the interpreter's lock held: a thread that gives it up for some microseconds
+# gets it back when others have computed for milliseconds, and each such change costs all of them.
+_send = ctypes.PyDLL(None, use_errno=True).send
+_send.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_size_t, ctypes.c_int)
+_send.restype = ctypes.c_ssize_t
 _LOOK_AGAIN = 1.0  # seconds; with a large buffer the system tells late that some of it has become free
 
 
@@ -104,11 +112,28 @@ class ClientSocket(DeadlineSocket):
 
     def sendall(self, data: ReadableBuffer, flags: int = 0, /) -> None:
         """As of any socket. Raises TimeoutError."""
-        if self.gettimeout() is not None:  # set while a body was read
-            self.setblocking(True)
+        self.setblocking(True)  # it may be otherwise since a body was read
         flags |= socket.MSG_DONTWAIT  # so that an answer for which there is room needs no other system call
         view = memoryview(data)
-        self._give(len(view), lambda done: self.send(view[done:], flags))
+        self._give(len(view), lambda done: self._send(view[done:], flags))
+
+    def settimeout(self, value: float | None, /) -> None:
+        """As of any socket; without a system call if that is what it has."""
+        if value != self.gettimeout():
+            super().settimeout(value)
+
+    def setblocking(self, flag: bool, /) -> None:
+        """The same."""
+        self.settimeout(None if flag else 0.0)
+
+    def _send(self, data: memoryview, flags: int) -> int:
+        if len(data) > _SMALL:
+            return self.send(data, flags)
+        sent: int = _send(self.fileno(), bytes(data), len(data), flags | socket.MSG_NOSIGNAL)
+        if sent < 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number))  # as BlockingIOError, BrokenPipeError …
+        return sent
 
     def sendfile(  # type: ignore[override]  # other sockets also send what is no file
         self, file: IO[Any], offset: int = 0, count: int | None = None

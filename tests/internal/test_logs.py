@@ -77,3 +77,25 @@ def test_nothing_secret_comes_out_of_objects_keys_rows_and_records_that_cannot_b
     assert [line["reason"] for line in lines[1:3]] == ["RuntimeError", "TypeError"]
     for secret in ("hunter2", "ada@example.org", "pa55", "Lovelace", "c2FsdA"):
         assert secret not in finished.stderr, secret
+
+
+CROWD = """
+import logging, threading
+from internal import logs
+logs.configure({"style": "json", "level": "INFO"})
+start = threading.Barrier(8)
+def tell(number):
+    start.wait()
+    for each in range(200):
+        logging.getLogger("library").info("%d-%d %s", number, each, "x" * (8000 if each % 20 == 0 else 300))
+threads = [threading.Thread(target=tell, args=(number,)) for number in range(8)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+"""
+
+
+def test_lines_of_threads_that_write_at_the_same_time_stay_whole() -> None:
+    finished = subprocess.run([sys.executable, "-c", CROWD], capture_output=True, text=True, check=True)
+    said = [json.loads(line)["event"].partition(" ")[0] for line in finished.stderr.splitlines()]
+
+    assert sorted(said) == sorted(f"{number}-{each}" for number in range(8) for each in range(200))
