@@ -1,14 +1,15 @@
 """Two processes of each role as a cluster runs them: an Ingress in front, a Service before each role, rolling restarts.
 
-The Ingress is a real nginx that keeps connections to the gateway open. A Service is a TCP balancer: it spreads
-connections, not requests, over the processes that were ready when it last asked them, and what is on a connection stays
-with its process. Neither of them sends anything again.
+The Ingress is a real nginx that keeps connections to the gateway open. A Service is a TCP balancer, another nginx: it
+spreads connections, not requests, over the processes that were ready when they were last asked, and what is on a
+connection stays with its process. Neither of them sends anything again.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
 import threading
 import time
@@ -20,7 +21,6 @@ import urllib3
 
 from ops.nginx import find_nginx
 from ops.processes import end_now
-from tests.relay import Relay
 from tests.rotation.rolling import END_SECONDS, HOST, Replica
 from tests.running import until
 from tests.support import free_port_base
@@ -37,7 +37,23 @@ _NGINX = """
 worker_processes 1;
 pid {folder}/nginx.pid;
 error_log {folder}/error.log;
-events {{ worker_connections 512; }}
+events {{ worker_connections 1024; }}
+"""
+_SERVICE = """
+stream {{
+    upstream processes {{
+{members}
+    }}
+    server {{
+        listen {host}:{port} backlog=512;
+        proxy_pass processes;
+        proxy_next_upstream off;
+        proxy_connect_timeout 1s;
+        proxy_timeout 1h;
+    }}
+}}
+"""
+_INGRESS = """
 http {{
     access_log off;
     client_body_temp_path {folder}/body;
@@ -66,17 +82,24 @@ http {{
 """
 
 
-class Service(Relay):
-    """Spreads new connections, in turn, over those of its processes that are ready."""
+class Service:
+    """Spreads new connections, in turn, over those of its processes that are ready: nginx, which passes bytes on.
 
-    def __init__(self) -> None:
+    It reads its configuration anew when these have changed, and connections that are there stay where they are.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._port = free_port_base()
         self._members: tuple[int, ...] = ()
         self._ready: tuple[int, ...] = ()
-        self._turn = 0
         self._ending = threading.Event()
-        super().__init__()
+        self._stack = contextlib.ExitStack()
+        folder.mkdir()
+        self._nginx = self._stack.enter_context(_nginx(folder, self._configuration()))
         self._watch = threading.Thread(target=self._probe, name="readiness", daemon=True)
         self._watch.start()
+        self.url = f"http://{HOST}:{self._port}"
 
     def add(self, port: int) -> None:
         """Lets a process take part as soon as it is ready; waits for that."""
@@ -88,20 +111,24 @@ class Service(Relay):
         self._members = tuple(member for member in self._members if member != port)
 
     def close(self) -> None:
-        """Ends every connection and the threads."""
+        """Ends every connection, nginx and the thread."""
         self._ending.set()
         self._watch.join()
-        super().close()
+        self._stack.close()
 
-    def _choose(self) -> int:
-        ready = self._ready
-        self._turn += 1
-        return ready[self._turn % len(ready)] if ready else 1  # nobody listens there
+    def _configuration(self) -> str:
+        # Nobody listens at port 1: a Service without processes refuses.
+        members = "\n".join(f"        server {HOST}:{port} max_fails=0;" for port in self._ready or (1,))
+        return _SERVICE.format(members=members, host=HOST, port=self._port)
 
     def _probe(self) -> None:
         pool = urllib3.PoolManager(retries=False, timeout=1)
         while not self._ending.wait(PROBE_SECONDS):
-            self._ready = tuple(port for port in self._members if _is_ready(pool, port))
+            ready = tuple(port for port in self._members if _is_ready(pool, port))
+            if ready != self._ready:
+                self._ready = ready
+                _write(self._folder, self._configuration())
+                self._nginx.send_signal(signal.SIGHUP)
 
 
 def _is_ready(pool: urllib3.PoolManager, port: int) -> bool:
@@ -129,7 +156,7 @@ class Fleet:
         fleet = cls(folder)
         with contextlib.ExitStack() as stack:
             for role in ROLES:
-                fleet.services[role] = Service()
+                fleet.services[role] = Service(folder / f"service-{role}")
                 stack.callback(fleet.services[role].close)
             stack.callback(lambda: [replica.end() for replica in fleet.replicas])
             for role in reversed(ROLES):
@@ -180,22 +207,33 @@ def _ingress(folder: Path, gateway: str) -> Iterator[str]:
     place = folder / "nginx"
     place.mkdir()
     port = free_port_base()
-    user = "user root;" if os.geteuid() == 0 else ""  # nobody else may enter the folder of the tests
-    text = _NGINX.format(user=user, folder=place, host=HOST, port=port, gateway=gateway.partition("://")[2])
-    (place / "nginx.conf").write_text(text)
-    argv = [str(find_nginx()), "-p", str(place), "-c", str(place / "nginx.conf"), "-e", "stderr", "-g", "daemon off;"]
-    with (place / "log").open("wb") as sink:
-        process = subprocess.Popen(argv, stdout=sink, stderr=subprocess.STDOUT, start_new_session=True)
-    try:
+    with _nginx(place, _INGRESS.format(folder=place, host=HOST, port=port, gateway=gateway.partition("://")[2])):
         url = f"http://{HOST}:{port}"
         until(lambda: _answers(url), f"nginx serves; its log: {place / 'log'}")
         yield url
+
+
+@contextlib.contextmanager
+def _nginx(folder: Path, configuration: str) -> Iterator[subprocess.Popen[bytes]]:
+    """nginx in that folder, while the block runs."""
+    _write(folder, configuration)
+    argv = [str(find_nginx()), "-p", str(folder), "-c", str(folder / "nginx.conf"), "-e", "stderr", "-g", "daemon off;"]
+    with (folder / "log").open("wb") as sink:
+        process = subprocess.Popen(argv, stdout=sink, stderr=subprocess.STDOUT, start_new_session=True)
+    try:
+        yield process
     finally:
         process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(END_SECONDS)
         if process.poll() is None:
             end_now(process)
+
+
+def _write(folder: Path, configuration: str) -> None:
+    """What nginx reads when it starts, and at SIGHUP."""
+    user = "user root;" if os.geteuid() == 0 else ""  # nobody else may enter the folder of the tests
+    (folder / "nginx.conf").write_text(_NGINX.format(user=user, folder=folder) + configuration)
 
 
 def _answers(url: str) -> bool:
