@@ -21,6 +21,8 @@ from collections import Counter, defaultdict, deque
 from dataclasses import dataclass, field
 from typing import Any
 
+from benchmarks.gateway.load import give_way
+
 CONNECTIONS = 1600
 GIVE_UP = 5.0  # seconds
 LAG = 0.002  # seconds that the loop sleeps at most, while requests are due
@@ -170,6 +172,7 @@ class Offer:
 
 def main() -> None:
     """Offers what it is told to."""
+    give_way()
     task: dict[str, Any] = json.load(sys.stdin)
     more = "".join(f"{name}: {value}\r\n" for name, value in task["headers"].items())
     requests = [

@@ -23,7 +23,7 @@ from benchmarks.images.figures import Figure, Goal, at_least, at_most
 CONNECTIONS = (4, 10, 50, 100)  # among which the best throughput is sought
 TIMES = 3
 PROBES = ("/livez", "/readyz", "/metrics")
-EVERY = 0.1  # seconds
+EVERY = 0.25  # seconds
 _NONE = at_most(0)
 
 

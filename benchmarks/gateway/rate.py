@@ -19,7 +19,9 @@ from benchmarks.images.servers import Server
 CONNECTIONS = (1, 10, 50)
 CHANGES = 0.02  # of all requests, where some change something
 SETTLED = 1.1  # a rate that is no more than so many times the one before has settled
-PATIENCE = 10  # turns of two seconds for a rate to settle
+MEETINGS = 8  # requests for each person and worker, after which one in 3,000 of these has not met
+PATIENCE = 40  # turns of two seconds for a rate to settle
+WORKERS = 2  # of the gateway
 _BARE_PROFILE, _BARE_IMAGES = "/bare/profile", "/bare/images"
 
 
@@ -66,11 +68,12 @@ def mixed(crowd: Crowd, extent: Extent) -> list[Figure]:
 
 
 def warm(crowd: Crowd, path: str) -> None:
-    """Asks until the rate has settled: each worker has met each person by then."""
-    before, tokens = 0.0, crowd.tokens()
+    """Asks until each worker has met each person, and the rate has settled."""
+    before, asked, tokens = 0.0, 0.0, crowd.tokens()
     for _ in range(PATIENCE):
         now = load(crowd.gateway + path, tokens, seconds=2, connections=50).per_second
-        if now < SETTLED * before:
+        asked += 2 * now
+        if asked > MEETINGS * WORKERS * len(tokens) and now < SETTLED * before:
             break
         before = now
 
