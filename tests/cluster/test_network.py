@@ -22,6 +22,7 @@ from typing import Any
 import pytest
 
 from tests.cluster.kubectl import Kubectl
+from tests.cluster.pods import RESTRICTED_CONTAINER, RESTRICTED_POD
 from tests.kustomize import edges
 from tests.kustomize.network_policy import Endpoint
 
@@ -188,13 +189,8 @@ class Field:
                 "enableServiceLinks": False,
                 "restartPolicy": "Never",
                 "terminationGracePeriodSeconds": 1,
-                "securityContext": {
-                    "runAsNonRoot": True,
-                    "runAsUser": 10001,
-                    "runAsGroup": 10001,
-                    "seccompProfile": {"type": "RuntimeDefault"},
-                    "sysctls": [{"name": "net.ipv4.ip_unprivileged_port_start", "value": "0"}],
-                },
+                "securityContext": RESTRICTED_POD
+                | {"sysctls": [{"name": "net.ipv4.ip_unprivileged_port_start", "value": "0"}]},
                 "containers": [
                     {
                         "name": "probe",
@@ -215,11 +211,7 @@ class Field:
                             "requests": {"cpu": "1m", "memory": "16Mi"},
                             "limits": {"memory": "96Mi"},
                         },
-                        "securityContext": {
-                            "allowPrivilegeEscalation": False,
-                            "readOnlyRootFilesystem": True,
-                            "capabilities": {"drop": ["ALL"]},
-                        },
+                        "securityContext": RESTRICTED_CONTAINER,
                         "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],
                     }
                 ],

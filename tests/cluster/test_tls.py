@@ -17,6 +17,7 @@ import yaml
 
 from tests.cluster.front import API, IMAGES, PORTAL, Front, Line
 from tests.cluster.kubectl import Kubectl, ready, until
+from tests.cluster.pods import RESTRICTED_CONTAINER, RESTRICTED_POD
 from tests.cluster.system import PROJECT, System
 from tests.kustomize import edges
 
@@ -153,21 +154,12 @@ def _stand_in(service: str, namespace: str, image: str) -> list[Object]:
         "command": ["python", "-I", "-c", ANSWER],
         "readinessProbe": {"httpGet": {"path": "/", "port": 8080}, "periodSeconds": 1},
         "resources": {"requests": {"cpu": "1m", "memory": "16Mi"}, "limits": {"memory": "64Mi"}},
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
+        "securityContext": RESTRICTED_CONTAINER,
     }
     pod = {
         "automountServiceAccountToken": False,
         "terminationGracePeriodSeconds": 1,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": 10001,
-            "runAsGroup": 10001,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        "securityContext": RESTRICTED_POD,
         "containers": [container],
     }
     port = {"port": MONITORING_SERVICES[service], "targetPort": 8080}
