@@ -20,7 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from tests import support
-from tests.suites import EITHER, LANES, SUITES, Suite
+from tests.suites import LANES, SUITES, Suite
 
 
 class Outcome:
@@ -50,10 +50,11 @@ def main(arguments: list[str]) -> int:
         print(f"There is no suite {', '.join(unknown)}. There are: {', '.join(SUITES)}.", file=sys.stderr)
         return 2
     if arguments:
-        lanes, either = [deque(SUITES[name] for name in arguments)], deque[Suite]()
+        lanes, spare = [deque(SUITES[name] for name in arguments)], None
     else:
-        lanes, either = [deque(lane) for lane in LANES], deque(EITHER)
-    wanted = [suite for lane in (*lanes, either) for suite in lane]
+        lanes = [deque(lane) for lane in LANES]
+        spare = lanes[-1]
+    wanted = [suite for lane in lanes for suite in lane]
 
     missing = {suite.name: tool for suite in wanted for tool in suite.tools if tool.find() is None}
     signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background a shell has it ignored, by pytest too
@@ -73,9 +74,11 @@ def main(arguments: list[str]) -> int:
                 surroundings.start_system()
             threads = [
                 threading.Thread(
-                    target=_run_lane, args=((lane, either), missing, surroundings, options, outcomes), daemon=True
+                    target=_run_lane,
+                    args=(lanes[number:], missing, surroundings, options, outcomes, lanes[number] is spare),
+                    daemon=True,
                 )
-                for lane in lanes
+                for number in range(len(lanes))
             ]
             for thread in threads:
                 thread.start()
@@ -94,13 +97,14 @@ def _run_lane(
     surroundings: support.Surroundings,
     options: list[str],
     outcomes: list[Outcome],
+    gives_way: bool,
 ) -> None:
     while suite := _next(queues):
         if suite.name in missing:
             continue
         started = time.monotonic()
         try:
-            result = surroundings.run(suite, options)
+            result = surroundings.run(suite, options, gives_way=gives_way)
         except support.SurroundingsError as error:
             result = support.Result(ok=False, failed=1, output=str(error))
         outcome = Outcome(suite, result, time.monotonic() - started)

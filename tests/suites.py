@@ -74,38 +74,39 @@ CHECKS = Suite(
 # The shortest times that the settings allow for tokens and for publishing a key; verifiers work as they always do.
 _SHORT_LIVES = (("ACCESS_TOKEN_SECONDS", "10"), ("SIGNING_KEY_PUBLISH_SECONDS", "15"))
 
-# `make test` runs two lanes at the same time, each in this order; then whichever is free takes from EITHER. The first
-# lane has the running system, which its suites share; the last of them takes parts of the system down. The second one
-# has the database.
+# `make test` runs three lanes at the same time, each in this order; who is done goes on with those below. The first one
+# has the running system, which its suites share; the last of them takes parts of the system down.
 SYSTEM_LANE = (
     Suite("contracts", settings="gateway", system=True),
     Suite("faults", system=True),
     Suite("live", system=True, folder="api/live"),
     Suite("fuzz_api", system=True),
     Suite("e2e", system=True, tools=(CHROMIUM,)),
+    Suite("rolling_short", system=True, folder="rolling"),
     Suite("outage", system=True, tools=(CHROMIUM,)),
 )
-DATABASE_LANE = (
-    CHECKS,
-    Suite("auth", settings="auth", database=True),
-    Suite("images", settings="images", database=True, workers=2),
-    Suite("fuzz_images", settings="images", database=True),
-    Suite("console", settings="console", database=True),
-)
-EITHER = (
-    Suite("config"),
-    Suite("image"),
+# These start what they need, and many of them look at the clock.
+PROCESS_LANE = (
     Suite("internal", settings="gateway", workers=2),
-    Suite("api", settings="gateway"),
-    Suite("portal", settings="gateway"),
     Suite("ops"),
     Suite("files", workers=4),
-    Suite("kustomize", tools=(KUBECTL,)),
-    Suite("crash_short", system=True, own_system=True, folder="crash", environment=(("SEAWALL_TEST_TIMEOUT", "600"),)),
-    Suite("disk"),
     Suite("database", settings="gateway"),
     Suite("backups", system=True, own_system=True),
-    Suite("rolling_short", system=True, folder="rolling"),
+    Suite("crash_short", system=True, own_system=True, folder="crash", environment=(("SEAWALL_TEST_TIMEOUT", "600"),)),
+    Suite("disk"),
+)
+# These do not, and run on what the others leave of the processors.
+SPARE_LANE = (
+    CHECKS,
+    Suite("images", settings="images", database=True, workers=2),
+    Suite("auth", settings="auth", database=True),
+    Suite("kustomize", tools=(KUBECTL,)),
+    Suite("fuzz_images", settings="images", database=True),
+    Suite("console", settings="console", database=True),
+    Suite("portal", settings="gateway"),
+    Suite("api", settings="gateway"),
+    Suite("config"),
+    Suite("image"),
 )
 # Apart from `make test`. Most of them measure times and rates of a whole machine, and want it quiet; what can be shown
 # without that (limits, how keys follow each other, equal work for known and unknown people) `auth` and `internal` show.
@@ -154,5 +155,5 @@ ON_DEMAND = (
         environment=(("SEAWALL_TEST_TIMEOUT", "1800"),),
     ),
 )
-LANES = (SYSTEM_LANE, DATABASE_LANE)
-SUITES = {suite.name: suite for suite in (*SYSTEM_LANE, *DATABASE_LANE, *EITHER, *ON_DEMAND)}
+LANES = (SYSTEM_LANE, PROCESS_LANE, SPARE_LANE)
+SUITES = {suite.name: suite for suite in (*SYSTEM_LANE, *PROCESS_LANE, *SPARE_LANE, *ON_DEMAND)}

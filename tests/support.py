@@ -30,6 +30,7 @@ PROJECT = Path(__file__).resolve().parents[1]
 START_SECONDS = 120
 STOP_SECONDS = 20
 PUT_BACK_SECONDS = 300  # for a run that is broken off to undo what it has done, on a cluster for one
+_GIVES_WAY = 10  # nice
 PORT_OFFSETS = (0, 1, 2, 3, 4, 432, 1000, 1001, 1002, 1003, 1004)
 
 
@@ -88,6 +89,14 @@ def _break_off(child: subprocess.Popen[bytes]) -> None:
         child.terminate()
 
 
+def _let_others_first(child: subprocess.Popen[bytes]) -> None:
+    """Gives a process, with all that it will start, a tenth of the weight that others have."""
+    with contextlib.suppress(OSError):  # it may have ended
+        os.setpriority(os.PRIO_PROCESS, child.pid, _GIVES_WAY)
+    with contextlib.suppress(OSError):  # where Linux weighs sessions against each other, and each child has its own
+        Path(f"/proc/{child.pid}/autogroup").write_text(str(_GIVES_WAY))
+
+
 @dataclass
 class Surroundings(contextlib.AbstractContextManager["Surroundings"]):
     """Everything that is made for a run, in one folder that is gone afterwards."""
@@ -107,8 +116,8 @@ class Surroundings(contextlib.AbstractContextManager["Surroundings"]):
             _break_off(child)
         self._stack.close()
 
-    def run(self, suite: Suite, options: list[str]) -> Result:
-        """Runs a suite to its end."""
+    def run(self, suite: Suite, options: list[str], *, gives_way: bool = False) -> Result:
+        """Runs a suite to its end, if it gives way on what all others leave of the processors."""
         environment = {
             name: value for name, value in os.environ.items() if name not in {"DJANGO_SETTINGS_MODULE", "SEAWALL_STATE"}
         }
@@ -116,11 +125,11 @@ class Surroundings(contextlib.AbstractContextManager["Surroundings"]):
         if suite.settings:
             environment |= self._role_environment(suite)
         if suite.commands:
-            return self._run_commands(suite, environment)
+            return self._run_commands(suite, environment, gives_way=gives_way)
         with self._system_for(suite) as system:
             if system is not None:
                 environment |= system.environment()
-            return self._run_pytest(suite, environment, options)
+            return self._run_pytest(suite, environment, options, gives_way=gives_way)
 
     @contextlib.contextmanager
     def _system_for(self, suite: Suite) -> Iterator[System | None]:
@@ -131,7 +140,7 @@ class Surroundings(contextlib.AbstractContextManager["Surroundings"]):
         else:
             yield self._system_started() if suite.system else None
 
-    def _run_pytest(self, suite: Suite, environment: dict[str, str], options: list[str]) -> Result:
+    def _run_pytest(self, suite: Suite, environment: dict[str, str], options: list[str], *, gives_way: bool) -> Result:
         report = self.folder / f"{suite.name}.xml"
         command = [*PYTEST, suite.path, f"--junitxml={report}", f"--basetemp={self.folder / suite.name}"]
         command += [f"--ds=config.settings.{suite.settings}"] if suite.settings else ["-p", "no:django"]
@@ -140,7 +149,7 @@ class Surroundings(contextlib.AbstractContextManager["Surroundings"]):
         if timeout := environment.get("SEAWALL_TEST_TIMEOUT"):
             command += [f"--timeout={timeout}"]
         # Whoever asks pytest for the output wants to read it as it comes.
-        code, output = self._run_child([*command, *options], environment, shown="-s" in options)
+        code, output = self._run_child([*command, *options], environment, shown="-s" in options, gives_way=gives_way)
         result = _read_report(report)
         result.output = output
         result.ok = code == 0 and result.passed > 0
@@ -149,10 +158,10 @@ class Surroundings(contextlib.AbstractContextManager["Surroundings"]):
             result.output += "\nREQUIRE_ALL is set, and tests were skipped: " + "; ".join(result.lacking)
         return result
 
-    def _run_commands(self, suite: Suite, environment: dict[str, str]) -> Result:
+    def _run_commands(self, suite: Suite, environment: dict[str, str], *, gives_way: bool) -> Result:
         result = Result(ok=True)
         for command in suite.commands:
-            code, output = self._run_child(command, environment)
+            code, output = self._run_child(command, environment, gives_way=gives_way)
             if code == 0:
                 result.passed += 1
             else:
@@ -162,7 +171,7 @@ class Surroundings(contextlib.AbstractContextManager["Surroundings"]):
         return result
 
     def _run_child(
-        self, command: Sequence[str], environment: dict[str, str], *, shown: bool = False
+        self, command: Sequence[str], environment: dict[str, str], *, shown: bool = False, gives_way: bool = False
     ) -> tuple[int, str]:
         """Runs a command to its end: its exit status and all that it printed, unless that was shown as it came."""
         if self._over.is_set():
@@ -176,6 +185,8 @@ class Surroundings(contextlib.AbstractContextManager["Surroundings"]):
             start_new_session=True,  # Ctrl-C is for us alone, and we pass it on once: what tests changed, they put back
         )
         self._children.add(child)
+        if gives_way:
+            _let_others_first(child)
         try:
             output, _ = child.communicate()
         finally:

@@ -28,13 +28,14 @@ GIVE_UP = 5.0  # seconds
 LAG = 0.002  # seconds that the loop sleeps at most, while requests are due
 
 
-@dataclass
+@dataclass(slots=True)
 class Connection:
     """One connection, with at most one request under way."""
 
     socket: socket.socket
     due: float = 0.0
     request: bytes = b""  # what has not been sent yet
+    events: int = select.EPOLLIN  # that are waited for
     received: bytearray = field(default_factory=bytearray)
 
 
@@ -112,8 +113,10 @@ class Offer:
             self._failed(connection)
             return
         connection.request = connection.request[sent:]
-        more = select.EPOLLOUT if connection.request else 0
-        self._poll.modify(connection.socket, select.EPOLLIN | more)
+        events = select.EPOLLIN | select.EPOLLOUT if connection.request else select.EPOLLIN
+        if events != connection.events:
+            self._poll.modify(connection.socket, events)
+            connection.events = events
 
     def _ready(self, connection: Connection, event: int) -> None:
         if event & select.EPOLLOUT and connection.request:
