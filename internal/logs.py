@@ -13,7 +13,7 @@ import os
 import re
 import select
 import sys
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -53,7 +53,7 @@ def configure(options: Mapping[str, Any]) -> None:
         structlog.processors.format_exc_info,
     ]
     renderer: structlog.typing.Processor = (
-        structlog.processors.JSONRenderer(default=str)
+        _WholeLines(structlog.processors.JSONRenderer(default=str))
         if style == "json"
         else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
     )
@@ -94,11 +94,37 @@ def configure(options: Mapping[str, Any]) -> None:
     )
 
 
+class _WholeLines:
+    """Renders an event as a line that a pipe takes as a whole (pipe(7), PIPE_BUF): who else writes cannot get into it.
+
+    Of its longest text, a traceback most of the time, the middle is left out for that.
+    """
+
+    def __init__(self, renderer: Callable[..., str | bytes]) -> None:
+        self._renderer = renderer
+
+    def __call__(self, logger: Any, name: str, event: MutableMapping[str, Any]) -> str:
+        while True:
+            line = str(self._renderer(logger, name, dict(event)))
+            excess = len(line) + 1 - select.PIPE_BUF  # it is ASCII, and ends with a line feed
+            texts = {key: value for key, value in event.items() if isinstance(value, str)}
+            longest = max(texts, key=lambda key: len(texts[key]), default="")
+            size = len(texts.get(longest, ""))
+            if excess <= 0 or size < _SHORT:
+                return line
+            left = max(size - excess - len(_LEFT_OUT), size // 2)  # more than it has is left out where it is escaped
+            event[longest] = texts[longest][: left // 4] + _LEFT_OUT + texts[longest][left // 4 - left :]
+
+
+_LEFT_OUT = " [...] "
+_SHORT = 100  # characters of a text that is left as it is
+
+
 class Handler(logging.StreamHandler[Any]):
     """Writes to standard error. Of a record that cannot be written it tells that, and nothing that was in it.
 
-    No thread waits for another one that makes its line, and for one that writes only if a line is long: the system
-    keeps shorter ones apart by itself (pipe(7), PIPE_BUF).
+    No thread waits for another one that makes its line, nor for one that writes, unless a line is too long for a pipe
+    to take it as a whole.
     """
 
     def handle(self, record: logging.LogRecord) -> Any:

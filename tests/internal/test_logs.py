@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import select
 import subprocess
 import sys
+import time
 
 SCRIPT = """
 import logging, structlog
@@ -94,8 +97,47 @@ for thread in threads: thread.join()
 """
 
 
-def test_lines_of_threads_that_write_at_the_same_time_stay_whole() -> None:
-    finished = subprocess.run([sys.executable, "-c", CROWD], capture_output=True, text=True, check=True)
-    said = [json.loads(line)["event"].partition(" ")[0] for line in finished.stderr.splitlines()]
+def test_lines_of_threads_that_write_at_the_same_time_stay_whole_where_the_reader_is_slow() -> None:
+    with subprocess.Popen([sys.executable, "-c", CROWD], stderr=subprocess.PIPE) as process:
+        assert process.stderr
+        written = b""
+        while data := os.read(process.stderr.fileno(), select.PIPE_BUF):
+            written += data
+            time.sleep(0.0005)  # so that the pipe is full, and a line does not fit at once
+    lines = written.decode().splitlines()
+    said = [json.loads(line)["event"].partition(" ")[0] for line in lines]
 
+    assert process.returncode == 0
     assert sorted(said) == sorted(f"{number}-{each}" for number in range(8) for each in range(200))
+    assert max(len(line) for line in lines) < select.PIPE_BUF
+
+
+LONG = r"""
+import logging
+from internal import logs
+logs.configure({"style": "json", "level": "INFO"})
+log = logging.getLogger("library")
+def fall(depth):
+    if depth:
+        fall(depth - 1)
+    elif depth == 0:
+        raise ValueError("\u00e9\n" * 1500 + "the very reason")
+try:
+    fall(60)
+except ValueError:
+    log.exception("fell")
+log.info("%s", {"numbers": list(range(2000))})
+"""
+
+
+def test_a_long_traceback_keeps_its_begin_and_its_end() -> None:
+    finished = subprocess.run([sys.executable, "-c", LONG], capture_output=True, text=True, check=True)
+    fell, numbers = finished.stderr.splitlines()
+    trace = json.loads(fell)["exception"]
+
+    assert len(fell) < select.PIPE_BUF
+    assert trace.startswith("Traceback (most recent call last):\n")
+    assert trace.endswith("the very reason")
+    assert " [...] " in trace
+    assert len(numbers) < select.PIPE_BUF
+    assert json.loads(numbers)["event"].startswith("{'numbers': [0, 1, 2")
