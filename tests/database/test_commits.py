@@ -68,6 +68,7 @@ def test_who_registers_is_not_told_that_nothing_was_done(databases: Databases, s
     assert (email,) in databases.primary.ask("SELECT email FROM credentials_account", "auth")
     words = re.sub(r"<[^>]*>|\s+", " ", answer.data.decode().partition("<main")[2])
     assert "No account has been made" not in words, words
+    assert "Your account may have been made all the same" in words, words
 
 
 @pytest.fixture

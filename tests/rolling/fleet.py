@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -97,6 +98,7 @@ class Service:
         self._stack = contextlib.ExitStack()
         folder.mkdir()
         self._nginx = self._stack.enter_context(_nginx(folder, self._configuration()))
+        until(self._listens, f"nginx listens; its log: {folder / 'log'}")
         self._watch = threading.Thread(target=self._probe, name="readiness", daemon=True)
         self._watch.start()
         self.url = f"http://{HOST}:{self._port}"
@@ -115,6 +117,11 @@ class Service:
         self._ending.set()
         self._watch.join()
         self._stack.close()
+
+    def _listens(self) -> bool:
+        assert self._nginx.poll() is None, (self._folder / "log").read_text()
+        with socket.socket() as probe:
+            return probe.connect_ex((HOST, self._port)) == 0
 
     def _configuration(self) -> str:
         # Nobody listens at port 1: a Service without processes refuses.
