@@ -98,14 +98,19 @@ def bind_wait(seconds: float) -> None:
     _wait.set(seconds)
 
 
+def new_id() -> str:
+    """The id of a request that brings none; made without giving up the interpreter's lock."""
+    return f"{random.getrandbits(128):032x}"
+
+
 def begin_request(supplied_id: str | None) -> str:
     """Starts a request: takes over the caller's id if it is well-formed, else makes one; returns it."""
     well_formed = supplied_id is not None and _REQUEST_ID.fullmatch(supplied_id)
-    new_id = supplied_id if supplied_id and well_formed else f"{random.getrandbits(128):032x}"
+    request_id = supplied_id if supplied_id and well_formed else new_id()
     structlog.contextvars.clear_contextvars()
-    structlog.contextvars.bind_contextvars(request_id=new_id)
-    _request_id.set(new_id)
-    return new_id
+    structlog.contextvars.bind_contextvars(request_id=request_id)
+    _request_id.set(request_id)
+    return request_id
 
 
 def end_request() -> None:

@@ -38,7 +38,7 @@ from prometheus_client import Counter
 from internal import context, management, refusals
 from internal.problems import Problem
 from internal.requests import BODY_RATE, BODY_SECONDS
-from internal.sockets import ClientSocket
+from internal.sockets import ClientSocket, Together
 
 BURST_WAIT = context.REQUEST_DEADLINE * 0.65  # seconds in a queue that was empty so many seconds ago
 STANDING_WAIT = 0.5  # seconds in a queue that has been standing for longer
@@ -63,7 +63,6 @@ _RATE_SECONDS = 0.25
 _REQUEST_LINE = re.compile(rb"[!-~]{1,40} [^ \r\n]+ HTTP/[0-9]\.[0-9]")
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,18})[ \t]*\r\n")
 _CLOSE = re.compile(rb"\r\nconnection:[^\r\n]*close")
-_UNCLEAR = (b"\r\n ", b"\r\n\t", b"transfer-encoding")  # where such a request ends, others may see otherwise
 _EXPECTS = re.compile(rb"[^\r\n]* http/1\.1(?=\r\n).*?\r\nexpect:[ \t]*100-continue[ \t]*\r\n", re.DOTALL)
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _DISCARDED = 63 * 1024  # bytes of an unread body that gunicorn throws away and goes on
@@ -517,12 +516,14 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             or size > len(rest)
             or lowered.count(b"content-length") != (1 if length else 0)
             or lowered.startswith(b"connect ")
-            or any(words in lowered for words in _UNCLEAR)
+            or b"\r\n " in lowered  # where such a request ends, others may see otherwise
+            or b"\r\n\t" in lowered
+            or b"transfer-encoding" in lowered
             or lowered.partition(b"\r\n")[0].endswith(b" http/1.0")
             or _CLOSE.search(lowered) is not None
         )
         connection.head = rest[size:]
-        return self.busy.to(head, close=last), last
+        return self.busy.to(head, close=last, lowered=lowered), last
 
     def answer_and_close(self, connection: Connection, problem: Problem) -> None:
         """Tells what was wrong with a request that is not complete."""
@@ -573,7 +574,10 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             response = start_response.__self__  # gunicorn's
             if self.is_last() or not _is_here(response.req):
                 response.force_close()
-            return start_response(*arguments)
+            write = start_response(*arguments)
+            if response.response_length and not response._omits_body:
+                response.sock = Together(response.sock)
+            return write
 
         return self.application(environ, start)
 

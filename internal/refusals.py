@@ -9,11 +9,11 @@ from __future__ import annotations
 import html
 import json
 import re
-import secrets
 from http import HTTPStatus
 
 from gunicorn.http import errors
 
+from internal import context
 from internal.problems import CONTENT_TYPE, Problem
 
 BUSY_RETRY_AFTER = 2  # seconds
@@ -34,7 +34,7 @@ _PAGE = """<!doctype html>
 <body><h1>{title}</h1><p>{detail}</p><p>Request {{id}}</p></body></html>
 """
 _SUPPLIED_ID = re.compile(rb"\r\nx-request-id:[ \t]*([A-Za-z0-9._-]{8,64})[ \t]*\r\n", re.IGNORECASE)
-_WANTS_PAGE = re.compile(rb"\r\naccept:[^\r\n]*text/html", re.IGNORECASE)
+_WANTS_PAGE = re.compile(rb"\r\naccept:[^\r\n]*text/html")  # in small letters
 
 # What gunicorn's parser raises, the more special first. Everything else of the client's is a malformed request; what is
 # said of it is never what it contained, which may be a password.
@@ -96,14 +96,20 @@ class Refusal:
         page_type = "text/html; charset=utf-8\r\nContent-Security-Policy: default-src 'none'"
         self._page = (f"{start}{page_type}\r\nContent-Length: ".encode(), *_split(page))
 
-    def to(self, head: bytes, *, close: bool, request_id: str | None = None) -> bytes:
+    def to(self, head: bytes, *, close: bool, request_id: str | None = None, lowered: bytes | None = None) -> bytes:
         """The answer to the request of this head; with `close`, one after which the connection ends.
 
-        Without `request_id` it is the one that the request supplies, or a new one.
+        Without `request_id` it is the one that the request supplies, or a new one. Who has the head in small letters
+        gives it along.
         """
-        request_id = request_id or id_in(head) or secrets.token_hex(16)
-        page = _WANTS_PAGE.search(head) is not None and b" /api/" not in head[:16]
-        return self._made(request_id.encode(), page=page, close=close, without_body=head.startswith(b"HEAD "))
+        if lowered is None:
+            lowered = head.lower()
+        if request_id is None and b"\r\nx-request-id:" in lowered:
+            request_id = id_in(head)
+        page = b"text/html" in lowered and _WANTS_PAGE.search(lowered) is not None and b" /api/" not in head[:16]
+        return self._made(
+            (request_id or context.new_id()).encode(), page=page, close=close, without_body=head.startswith(b"HEAD ")
+        )
 
     def unread(self, request_id: str) -> bytes:
         """The answer to a request of which nothing is known; the connection ends."""

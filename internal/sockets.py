@@ -180,6 +180,32 @@ class ClientSocket(DeadlineSocket):
         return count
 
 
+class Together:
+    """What an answer is sent to whose head and first bytes of a body are to go as one: half the calls and packets.
+
+    The first thing that is sent is the head. It waits for the second, which must come.
+    """
+
+    def __init__(self, connection: ClientSocket) -> None:
+        self._connection = connection
+        self._head: bytes | None = None
+
+    def sendall(self, data: bytes) -> None:
+        """As of a ClientSocket."""
+        if self._head is None:
+            self._head = data
+            return
+        head, self._head = self._head, b""
+        self._connection.sendall(head + data if head else data)
+
+    def sendfile(self, file: IO[Any], offset: int = 0, count: int | None = None) -> int:
+        """As of a ClientSocket."""
+        if self._head:
+            self._connection.sendall(self._head, socket.MSG_MORE)
+        self._head = b""
+        return self._connection.sendfile(file, offset, count)
+
+
 class DeadlineTLSSocket(ssl.SSLSocket):
     """The same over TLS: the `sslsocket_class` of an SSLContext."""
 

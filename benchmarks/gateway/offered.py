@@ -121,6 +121,8 @@ class Offer:
     def _ready(self, connection: Connection, event: int) -> None:
         if event & select.EPOLLOUT and connection.request:
             self._write(connection)
+            if connection.socket.fileno() < 0:  # it has failed
+                return
         if not event & (select.EPOLLIN | select.EPOLLHUP | select.EPOLLERR):
             return
         try:
