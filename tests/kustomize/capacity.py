@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
 
 from tests.kustomize.objects import Object, Objects, Pods, cpu, label, memory
 from tests.kustomize.schedules import together
@@ -17,6 +18,10 @@ class Amount:
 
     def __add__(self, other: Amount) -> Amount:
         return Amount(self.cpu + other.cpu, self.memory + other.memory)
+
+    def or_more(self, other: Amount) -> Amount:
+        """The larger of both, of each resource by itself."""
+        return Amount(max(self.cpu, other.cpu), max(self.memory, other.memory))
 
     def times(self, number: int) -> Amount:
         return Amount(self.cpu * number, self.memory * number)
@@ -43,12 +48,10 @@ def of_pod(pods: Pods) -> Amount:
         requested = amount(container.spec.get("resources", {}).get("requests", {}))
         if container.initial:
             sidecars = running  # those that started before it
-            largest = Amount(
-                max(largest.cpu, (sidecars + requested).cpu), max(largest.memory, (sidecars + requested).memory)
-            )
+            largest = largest.or_more(sidecars + requested)
         else:
             running += requested
-    return Amount(max(running.cpu, largest.cpu), max(running.memory, largest.memory))
+    return running.or_more(largest)
 
 
 def replicas(objects: Objects, pods: Pods, at_most: bool) -> int:
@@ -70,7 +73,7 @@ def table(objects: Objects, *, at_most: frozenset[str], rolling: bool) -> dict[s
     """What each workload requests: those named in `at_most` with all pods of their autoscaler, the others at rest.
 
     With `rolling`, the workload whose update takes the most room is being updated. Of the jobs, those run that request
-    the most of all that may be at work at the same time.
+    the most of all that may be at work at the same time. The most is that of each resource: two workloads may be it.
     """
     rows: dict[str, Amount] = {}
     jobs: dict[str, Amount] = {}
@@ -82,9 +85,9 @@ def table(objects: Objects, *, at_most: frozenset[str], rolling: bool) -> dict[s
             continue
         name = pods.owner["metadata"]["name"]
         rows[label(pods.owner)] = one.times(replicas(objects, pods, name in at_most))
-        largest_surge = max(largest_surge, one.times(surge(pods)), key=lambda each: (each.memory, each.cpu))
+        largest_surge = largest_surge.or_more(one.times(surge(pods)))
     sums = (sum((jobs[name] for name in names), NOTHING) for names in together(objects))
-    rows["jobs that may run together"] = max(sums, key=lambda each: (each.memory, each.cpu), default=NOTHING)
+    rows["jobs that may run together"] = reduce(Amount.or_more, sums, NOTHING)
     if rolling:
         rows["the largest rollout"] = largest_surge
     return rows

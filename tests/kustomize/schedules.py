@@ -44,10 +44,18 @@ def _values(field: str, size: int) -> set[int]:
 
 
 def at_work(job: Object) -> set[int]:
-    """The minutes of a week at which a CronJob may be running: from its start for as long as it may take."""
-    lasts = -(-int(job["spec"]["jobTemplate"]["spec"]["activeDeadlineSeconds"]) // 60)
+    """The minutes of a week at which a CronJob may be running.
+
+    From its schedule on: for as long as it may start late, may then take, and its pod may take to end.
+    """
+    spec = job["spec"]["jobTemplate"]["spec"]
+    seconds = (
+        int(job["spec"]["startingDeadlineSeconds"])
+        + int(spec["activeDeadlineSeconds"])
+        + int(spec["template"]["spec"]["terminationGracePeriodSeconds"])
+    )
     begins = starts(job["spec"]["schedule"])
-    return {(minute + later) % WEEK for minute in begins for later in range(lasts)}
+    return {(minute + later) % WEEK for minute in begins for later in range(-(-seconds // 60))}
 
 
 def together(objects: Objects) -> Iterator[frozenset[str]]:

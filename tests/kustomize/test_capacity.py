@@ -98,6 +98,18 @@ def test_jobs_that_may_run_together_are_added_up(built: Callable[[str], Objects]
     assert str(rows["jobs that may run together"]) == str(one.times(len(objects.of("CronJob"))))
 
 
+def test_the_largest_rollout_is_the_largest_of_each_resource(built: Callable[[str], Objects]) -> None:
+    objects = Objects("rolling", copy.deepcopy(built("minikube").all))
+    for name, requests in {
+        "auth": {"cpu": "300m", "memory": "1Mi"},
+        "images": {"cpu": "1m", "memory": "300Mi"},
+    }.items():
+        pods = next(each for each in objects.pods() if each.owner["metadata"]["name"] == name)
+        for container in pods.containers():
+            container.spec["resources"]["requests"] = requests
+    assert table(objects, at_most=frozenset(), rolling=True)["the largest rollout"] == Amount(0.3, 300)
+
+
 def test_a_pod_requests_the_more_of_what_runs_and_what_comes_before(built: Callable[[str], Objects]) -> None:
     objects = Objects("larger", copy.deepcopy(built("minikube").all))
     pods = next(each for each in objects.pods() if each.owner["metadata"]["name"] == "auth")
