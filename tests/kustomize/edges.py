@@ -15,8 +15,10 @@ from tests.kustomize.network_policy import Endpoint
 Object = Mapping[str, Any]
 NAMESPACES = ("frontend-service", "app-services")
 NAME = "app.kubernetes.io/name"
-# Ports at which nobody listens and which no line may open: a policy that leaves its ports out is found by them.
+# Ports at which nobody listens and which no line may open: a policy that leaves its ports out is found by them where
+# not all can be tried.
 CANARIES = (("TCP", 1), ("TCP", 22), ("TCP", 80), ("TCP", 8080), ("UDP", 8001), ("UDP", 5432))
+PROTOCOLS = ("TCP", "UDP", "SCTP")
 ALWAYS = (("TCP", 53), ("UDP", 53), ("TCP", 443), ("TCP", 6443))
 PORTS_OF_POSTGRES_INSTANCES = {("postgresql", "TCP"): 5432, ("metrics", "TCP"): 9187, ("status", "TCP"): 8000}
 # What the operator writes into the pod template of its Jobs, its names and the Cluster's aside.
@@ -208,3 +210,19 @@ def ports_to_try(participants: Iterable[Endpoint], edges: Iterable[Edge]) -> lis
     of_containers = {(protocol, number) for one in participants for (_, protocol), number in one.ports.items()}
     of_edges = {(protocol, number) for _, _, protocol, number in edges}
     return sorted(of_containers | of_edges | set(CANARIES) | set(ALWAYS))
+
+
+def ports_that_stand_for_all(ports: Iterable[Port], policies: Iterable[Object]) -> list[Port]:
+    """These ports, where each range of the policies begins and ends, and whatever comes next after each of them.
+
+    From one such port up to the next one every policy says the same of each: that goes for all ports of each protocol.
+    """
+    bounds = {*ports, *((protocol, 0) for protocol in PROTOCOLS)}
+    for policy in policies:
+        for rule in (*(policy["spec"].get("ingress") or ()), *(policy["spec"].get("egress") or ())):
+            for port in rule.get("ports") or ():
+                if isinstance(first := port.get("port"), int):
+                    protocol = port.get("protocol", "TCP")
+                    bounds |= {(protocol, first), (protocol, port.get("endPort", first))}
+    after = {(protocol, number + 1) for protocol, number in bounds}
+    return sorted((protocol, number) for protocol, number in bounds | after if 0 < number < 65536)

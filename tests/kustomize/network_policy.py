@@ -103,6 +103,7 @@ class Network:
         self._namespaces = dict(namespaces or {})
         self._blocks_match_pods = blocks_match_pods
         self._directions: dict[str, list[tuple[Object, Object]]] = {"Ingress": [], "Egress": []}
+        self._rules: dict[tuple[str, Endpoint, Endpoint], list[Object]] = {}  # as they were asked for
         for policy in policies:
             spec = policy["spec"]
             types = spec.get("policyTypes") or ["Ingress", *(["Egress"] if spec.get("egress") else [])]
@@ -131,6 +132,17 @@ class Network:
     def _side_allows(
         self, direction: str, here: Endpoint, other: Endpoint, destination: Endpoint, port: int, protocol: str
     ) -> bool:
+        way = (direction, here, other)
+        if way not in self._rules:
+            self._rules[way] = self._rules_between(*way)
+        return any(
+            not rule.get("ports")
+            or any(_port_matches(allowed, destination, port, protocol) for allowed in rule["ports"])
+            for rule in self._rules[way]
+        )
+
+    def _rules_between(self, direction: str, here: Endpoint, other: Endpoint) -> list[Object]:
+        """The rules of one side that admit the other; where no policy selects this side, one that admits everything."""
         rules_key, peers_key = ("ingress", "from") if direction == "Ingress" else ("egress", "to")
         applying = [
             (metadata, spec)
@@ -138,19 +150,14 @@ class Network:
             if metadata["namespace"] == here.namespace and selects(spec.get("podSelector") or {}, here.labels)
         ]
         if not applying:
-            return True
-        return any(
-            (
-                not rule.get(peers_key)
-                or any(self._peer_matches(peer, metadata["namespace"], other) for peer in rule[peers_key])
-            )
-            and (
-                not rule.get("ports")
-                or any(_port_matches(allowed, destination, port, protocol) for allowed in rule["ports"])
-            )
+            return [{}]
+        return [
+            rule
             for metadata, spec in applying
             for rule in spec.get(rules_key) or ()
-        )
+            if not rule.get(peers_key)
+            or any(self._peer_matches(peer, metadata["namespace"], other) for peer in rule[peers_key])
+        ]
 
     def leaves(self, source: Endpoint, destination: Endpoint, port: int, protocol: str = "TCP") -> bool:
         """Whether the policies of the source let the connection out."""

@@ -82,7 +82,8 @@ def differences(overlay: Overlay, objects: list[Object] | None = None) -> list[s
     rules, by_selectors = network(objects), network(objects, blocks_match_pods=False)
     declared = overlay.matrix.edges | overlay.to_strangers()
     everybody = overlay.everybody
-    ports = edges.ports_to_try(everybody, declared)
+    policies = [one for one in objects if one["kind"] == "NetworkPolicy"]
+    ports = edges.ports_that_stand_for_all(edges.ports_to_try(everybody, declared), policies)
     found = []
     for source, destination in itertools.product(everybody, repeat=2):
         if not (ours(source) or ours(destination)):
@@ -275,6 +276,57 @@ def the_internet_by_an_address_range(objects: list[Object]) -> None:
     policy(objects, "images")["spec"]["egress"].append({"to": [{"ipBlock": {"cidr": "0.0.0.0/0"}}]})
 
 
+def more(objects: list[Object], name: str, direction: str, **rule: Any) -> None:
+    spec = policy(objects, name)["spec"]
+    spec.setdefault(direction, []).append(rule)
+
+
+def anybody_may_come_at_a_port_of_nobody(objects: list[Object]) -> None:
+    more(objects, "auth", "ingress", ports=[{"port": 8443}])
+
+
+def anybody_may_come_by_udp(objects: list[Object]) -> None:
+    more(objects, "auth", "ingress", ports=[{"protocol": "UDP", "port": 9999}])
+
+
+def leaving_at_a_range_between_the_ports(objects: list[Object]) -> None:
+    more(objects, "auth", "egress", ports=[{"port": 1024, "endPort": 4999}])
+
+
+def leaving_at_the_last_ports(objects: list[Object]) -> None:
+    ports = [{"port": 25}, {"port": 3306}, {"port": 10000, "endPort": 65535}]
+    more(objects, "gateway", "egress", to=[{"ipBlock": {"cidr": "0.0.0.0/0"}}], ports=ports)
+
+
+def a_range_from_one_declared_port_to_another(objects: list[Object]) -> None:
+    policy(objects, "gateway")["spec"]["egress"] += [
+        {"to": rule["to"], "ports": [{"port": 8000, "endPort": 8001}]}
+        for rule in policy(objects, "gateway")["spec"]["egress"]
+        if rule["ports"][0]["port"] == 8001
+    ]
+
+
+def leaving_by_sctp(objects: list[Object]) -> None:
+    more(objects, "gateway", "egress", ports=[{"protocol": "SCTP"}])
+
+
+def all_of_ipv6(objects: list[Object]) -> None:
+    more(objects, "images", "egress", to=[{"ipBlock": {"cidr": "::/0"}}])
+
+
+def the_public_part_of_ipv6(objects: list[Object]) -> None:
+    more(objects, "images", "egress", to=[{"ipBlock": {"cidr": "2000::/3"}}], ports=[{"port": 443}])
+
+
+def the_private_part_of_ipv6(objects: list[Object]) -> None:
+    more(objects, "images", "egress", to=[{"ipBlock": {"cidr": "fc00::/7"}}], ports=[{"port": 443}])
+
+
+def from_all_of_ipv6(objects: list[Object]) -> None:
+    peer = {"ipBlock": {"cidr": "::/0"}}
+    policy(objects, "postgres")["spec"]["ingress"][0]["from"].append(peer)
+
+
 def a_label_misspelt(objects: list[Object]) -> None:
     policy(objects, "postgres-exporter")["spec"]["podSelector"]["matchLabels"]["app.kubernetes.io/name"] = "exporter"
 
@@ -295,6 +347,17 @@ def a_label_misspelt(objects: list[Object]) -> None:
         (no_default_deny, "stranger -> unlabelled pod in app-services: 22/tcp is allowed and not declared"),
         (egress_not_among_the_types, "files -> internet: 443/tcp is allowed and not declared"),
         (the_internet_by_an_address_range, "images -> instance-metadata: 80/tcp is allowed and not declared"),
+        (anybody_may_come_at_a_port_of_nobody, "gateway -> auth: 8443/tcp is not declared, and only egress of gateway"),
+        (anybody_may_come_by_udp, "stranger -> auth: 9999/udp is allowed and not declared"),
+        (leaving_at_a_range_between_the_ports, "auth -> internet: 1024/tcp is allowed and not declared"),
+        (leaving_at_the_last_ports, "gateway -> internet: 25/tcp is allowed and not declared"),
+        (leaving_at_the_last_ports, "gateway -> carrier-nat: 65535/tcp is allowed and not declared"),
+        (a_range_from_one_declared_port_to_another, "gateway -> auth: 8000/tcp is not declared, and only ingress of"),
+        (leaving_by_sctp, "gateway -> internet: 1/sctp is allowed and not declared"),
+        (all_of_ipv6, "images -> internet6: 443/tcp is allowed and not declared"),
+        (the_public_part_of_ipv6, "images -> internet6: 443/tcp is allowed and not declared"),
+        (the_private_part_of_ipv6, "images -> lan6: 443/tcp is allowed and not declared"),
+        (from_all_of_ipv6, "internet6 -> postgres: 5432/tcp is allowed and not declared"),
         (a_label_misspelt, "postgres-exporter -> postgres: 5432/tcp is declared and refused by egress of"),
     ],
 )
@@ -334,6 +397,23 @@ def test_a_job_of_the_operator_that_our_labels_do_not_reach_is_named(
     mistake(objects)
     found = differences(overlay, objects)
     assert [one for one in found if one.startswith(expected)], report(found)
+
+
+def test_an_exception_of_an_address_range_that_was_forgotten_is_named(overlay_of: Callable[[str], Overlay]) -> None:
+    overlay = overlay_of("production")
+    objects = copy.deepcopy(overlay.objects)
+    block = policy(objects, "images-to-object-store")["spec"]["egress"][0]["to"][0]["ipBlock"]
+    block["except"].remove("100.64.0.0/10")
+    assert differences(overlay, objects) == ["images -> carrier-nat: 443/tcp is allowed and not declared"]
+
+
+def test_ports_stand_for_all_of_each_protocol() -> None:
+    rules = [{"ports": [{"port": 8000, "endPort": 8010}, {"port": "web"}, {"protocol": "UDP"}]}, {}]
+    last = [{"ports": [{"port": 65535, "protocol": "UDP"}]}]
+    policies: list[Object] = [{"spec": {"ingress": rules}}, {"spec": {"egress": last}}]
+    tcp = {("TCP", number) for number in (1, 53, 54, 8000, 8001, 8010, 8011)}
+    others = {("UDP", 1), ("UDP", 65535), ("SCTP", 1)}
+    assert set(edges.ports_that_stand_for_all([("TCP", 53)], policies)) == tcp | others
 
 
 # The evaluator by itself.
