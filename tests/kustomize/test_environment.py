@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import copy
 import json
-import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,11 +13,20 @@ import pytest
 from ops.cluster.secrets import KEYS
 from tests.kustomize import trees
 from tests.kustomize.conftest import TREES
-from tests.kustomize.environment import ROLES, Case, ask, cases, faults, role_of
-from tests.kustomize.objects import Objects, label, namespace
-from tests.kustomize.rules import SECRETS, TLS_SECRETS, environment_of
-
-Values = dict[tuple[str, str], dict[str, str]]
+from tests.kustomize.environment import (
+    ROLES,
+    Case,
+    Values,
+    ask,
+    cases,
+    faults,
+    faults_of_others,
+    foreign_secrets,
+    image_of,
+    role_of,
+)
+from tests.kustomize.objects import Object, Objects, Pods, namespace, plain_name
+from tests.kustomize.rules import SECRETS, TLS_SECRETS
 
 
 @pytest.fixture(scope="session")
@@ -82,30 +91,180 @@ def test_what_is_missing_or_too_much_or_of_another_role_is_named(
     assert all(good.where.startswith("Deployment frontend-service/gateway") for _ in found)
 
 
-# What programs of others read, by image: their own documentation says so.
-_OF_OTHERS = {
-    "postgres": {"PGDATA"},
-    "python": {"FILES_METRICS", "FILES_PORT"},
-    "nginx-unprivileged": set(),
-    "nginx": set(),
-    "postgres-exporter": {"DATA_SOURCE_URI", "DATA_SOURCE_USER", "DATA_SOURCE_PASS_FILE"},
-}
+@pytest.mark.parametrize("name", TREES, ids=TREES)
+def test_programs_of_others_get_what_they_read_and_nothing_else(
+    built: Callable[[str], Objects], values: Values, name: str
+) -> None:
+    images = {
+        image_of(container)
+        for pods in built(name).pods()
+        for container in pods.containers()
+        if role_of(container) is None
+    }
+    assert len(images) >= 3
+    found = faults_of_others(built(name), values)
+    assert not found, "\n" + "\n".join(found)
 
 
 @pytest.mark.parametrize("name", TREES, ids=TREES)
-def test_programs_of_others_get_only_what_they_read(built: Callable[[str], Objects], name: str) -> None:
-    checked = 0
-    for pods in built(name).pods():
-        for container in pods.containers():
-            if role_of(container):
-                continue
-            image = re.split(r"[@:]", container.spec["image"].rsplit("/", 1)[-1])[0]
-            given = environment_of(built(name), pods, container)
-            allowed = {each for each in _OF_OTHERS[image] if each != "FILES_PORT" or container.name == "metrics"}
-            extra = {each for each in given if each not in allowed and not each.startswith("PG_EXPORTER_")}
-            assert not extra, f"{label(pods.owner)}: {container.path}: {extra} is not read by {image}"
-            checked += 1
-    assert checked >= 3
+def test_no_pod_has_a_secret_of_another_workload(built: Callable[[str], Objects], name: str) -> None:
+    found = foreign_secrets(built(name))
+    assert not found, "\n" + "\n".join(found)
+
+
+def pods_of(objects: Objects, name: str) -> Pods:
+    return next(pods for pods in objects.pods() if pods.owner["metadata"]["name"] == name)
+
+
+def secret_of(objects: Objects, name: str) -> Object:
+    (secret,) = (thing for thing in objects.of("Secret") if plain_name(thing) == name)
+    return secret
+
+
+def another_secret_of_the_same_keys(objects: Objects) -> None:
+    (volume,) = (each for each in pods_of(objects, "images").spec["volumes"] if each["name"] == "secrets")
+    volume["secret"]["secretName"] = secret_of(objects, "auth")["metadata"]["name"]
+
+
+def a_secret_for_whom_has_none(objects: Objects) -> None:
+    spec = pods_of(objects, "files").spec
+    spec["volumes"].append({"name": "more", "secret": {"secretName": "console"}})
+    spec["containers"][0]["volumeMounts"].append({"name": "more", "mountPath": "/run/secrets/more"})
+
+
+def another_secret_by_a_projected_volume(objects: Objects) -> None:
+    sources = [{"secret": {"name": "backup-store"}}]
+    pods_of(objects, "images").spec["volumes"].append({"name": "more", "projected": {"sources": sources}})
+
+
+def another_secret_in_the_environment(objects: Objects) -> None:
+    (container,) = pods_of(objects, "backup").spec["containers"]
+    container["envFrom"].append({"secretRef": {"name": "postgres"}})
+
+
+def a_key_of_another_secret_in_the_environment(objects: Objects) -> None:
+    reference = {"secretKeyRef": {"name": "auth", "key": "SERVICE_KEYS"}}
+    pods_of(objects, "gateway").spec["containers"][0].setdefault("env", []).append(
+        {"name": "X", "valueFrom": reference}
+    )
+
+
+@pytest.mark.parametrize(
+    ("mistake", "expected"),
+    [
+        (
+            another_secret_of_the_same_keys,
+            "Deployment app-services/images: spec.template.spec.volumes[secrets]: the Secret auth is not for images",
+        ),
+        (
+            a_secret_for_whom_has_none,
+            "Deployment app-services/files: spec.template.spec.volumes[more]: the Secret console is not for files",
+        ),
+        (
+            another_secret_by_a_projected_volume,
+            (
+                "Deployment app-services/images: spec.template.spec.volumes[more]: "
+                "the Secret backup-store is not for images"
+            ),
+        ),
+        (
+            another_secret_in_the_environment,
+            (
+                "CronJob app-services/backup: spec.jobTemplate.spec.template.spec.containers[backup].envFrom: "
+                "the Secret postgres is not for jobs"
+            ),
+        ),
+        (
+            a_key_of_another_secret_in_the_environment,
+            (
+                "Deployment frontend-service/gateway: spec.template.spec.containers[gateway].env[X]: "
+                "the Secret auth is not for gateway"
+            ),
+        ),
+    ],
+)
+def test_a_secret_of_another_workload_is_named(
+    built: Callable[[str], Objects], mistake: Callable[[Objects], None], expected: str
+) -> None:
+    objects = Objects("broken", copy.deepcopy(built("minikube").all))
+    mistake(objects)
+    assert foreign_secrets(objects) == [expected]
+
+
+def the_exporter_told_nothing(objects: Objects) -> None:
+    del pods_of(objects, "postgres-exporter").spec["containers"][0]["envFrom"]
+
+
+def a_misspelt_file(objects: Objects) -> None:
+    (config,) = (thing for thing in objects.of("ConfigMap") if plain_name(thing) == "postgres-exporter")
+    config["data"]["DATA_SOURCE_PASS_FILE"] = "/run/secrets/seawall/DATA_SOURCE_PASSWORD"
+
+
+def a_password_forgotten(objects: Objects) -> None:
+    del secret_of(objects, "postgres")["data"]["EXPORTER_PASSWORD"]
+
+
+def a_variable_that_nobody_reads(objects: Objects) -> None:
+    pods_of(objects, "files").spec["containers"][0]["env"] = [{"name": "PG_EXPORTER_URL", "value": "x"}]
+
+
+def an_image_of_nobody(objects: Objects) -> None:
+    pods_of(objects, "files").spec["containers"][0]["image"] = "example.org:5000/web/busybox:1@sha256:0"
+
+
+@pytest.mark.parametrize(
+    ("mistake", "expected"),
+    [
+        (
+            an_image_of_nobody,
+            (
+                "Deployment app-services/files: spec.template.spec.containers[nginx]: "
+                "what busybox reads is not known here"
+            ),
+        ),
+        (
+            the_exporter_told_nothing,
+            (
+                "Deployment app-services/postgres-exporter: spec.template.spec.containers[postgres-exporter]: "
+                "DATA_SOURCE_URI: it is not set, and postgres-exporter reads it"
+            ),
+        ),
+        (
+            a_misspelt_file,
+            (
+                "Deployment app-services/postgres-exporter: spec.template.spec.containers[postgres-exporter]: "
+                "DATA_SOURCE_PASS_FILE: no Secret brings the file /run/secrets/seawall/DATA_SOURCE_PASSWORD"
+            ),
+        ),
+        (
+            a_misspelt_file,
+            (
+                "Deployment app-services/postgres-exporter: spec.template.spec.containers[postgres-exporter]: "
+                "the file /run/secrets/seawall/DATA_SOURCE_PASS of a Secret is for nobody in it"
+            ),
+        ),
+        (
+            a_password_forgotten,
+            (
+                "StatefulSet app-services/postgres: spec.template.spec.initContainers[prepare]: "
+                "prepare.sh: no Secret brings the file /run/secrets/seawall/EXPORTER_PASSWORD"
+            ),
+        ),
+        (
+            a_variable_that_nobody_reads,
+            (
+                "Deployment app-services/files: spec.template.spec.containers[nginx]: "
+                "PG_EXPORTER_URL: nginx-unprivileged does not read it"
+            ),
+        ),
+    ],
+)
+def test_what_a_program_of_others_lacks_or_does_not_read_is_named(
+    built: Callable[[str], Objects], values: Values, mistake: Callable[[Objects], None], expected: str
+) -> None:
+    objects = Objects("broken", copy.deepcopy(built("minikube").all))
+    mistake(objects)
+    assert expected in faults_of_others(objects, values)
 
 
 @pytest.mark.parametrize("name", trees.WITH_SECRETS)
