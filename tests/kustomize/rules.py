@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ops.cluster.secrets import KEYS
@@ -625,6 +625,69 @@ def claims_of_many_are_for_many_nodes(objects: Objects, findings: Findings) -> N
         several = holders.get((namespace(thing), thing["metadata"]["name"]), 0) > 1
         fits = not several or thing["spec"]["accessModes"] == ["ReadWriteMany"]
         findings.check(fits, thing, "spec.accessModes", "pods on several nodes mount it: it must be ReadWriteMany")
+
+
+# Folders that programs write to, by the variable that names them: the claim that must be there, None for any volume.
+FOLDERS = {
+    "BACKUP_ROOT": "backups",
+    "FILES_METRICS": None,
+    "IMAGE_ROOT": "images",
+    "JWKS_CACHE_FILE": None,
+    "PROMETHEUS_MULTIPROC_DIR": None,
+    "UPLOAD_TEMP_DIR": None,
+}
+_PATH_OF_NGINX = re.compile(r'^\s*(access_log|pid|root|\w+_path) "(/[^"]+)"', re.MULTILINE)
+_WRITABLE = {"emptyDir", "ephemeral", "persistentVolumeClaim"}
+
+
+@rule
+def folders_are_on_their_volumes(objects: Objects, findings: Findings) -> None:
+    """What programs write is on a volume that takes it; images and backups are on their claims, not on a pod's disk.
+
+    A root is there for whoever works on it: the jobs share their environment, and a migration has that of its role.
+    """
+    for pods in objects.pods():
+        by_path: dict[str, str] = {}
+        for container in pods.containers():
+            given = environment_of(objects, pods, container)
+            for name, claim in FOLDERS.items():
+                works = not container.initial and pods.owner["metadata"]["name"] in WRITERS.get(claim or "", ())
+                if name in given and (works or not claim):
+                    _check_folder(findings, pods, container, name, given[name], claim)
+            for name, path, claim in _paths_of_nginx(objects, pods, container):
+                _check_folder(findings, pods, container, name, path, claim)
+            for mount in container.spec.get("volumeMounts", ()):
+                first = by_path.setdefault(mount["mountPath"], mount["name"])
+                place = f"{container.path}.volumeMounts[{mount['mountPath']}]"
+                findings.check(mount["name"] == first, pods.owner, place, f"another container has {first} there")
+
+
+def _check_folder(
+    findings: Findings, pods: Pods, container: Container, name: str, path: str, claim: str | None
+) -> None:
+    mounts = container.spec.get("volumeMounts", ())
+    above = [mount for mount in mounts if PurePosixPath(path).is_relative_to(mount["mountPath"])]
+    findings.check(above, pods.owner, f"{container.path}.volumeMounts", f"{path} ({name}) is on none of them")
+    if above:
+        mount = max(above, key=lambda each: len(each["mountPath"]))
+        place = f"{container.path}.volumeMounts[{mount['mountPath']}]"
+        volume = next((each for each in pods.spec.get("volumes", ()) if each["name"] == mount["name"]), {})
+        held = volume.get("persistentVolumeClaim", {}).get("claimName")
+        findings.check(claim in (None, held), pods.owner, place, f"{path} ({name}) must be on the claim {claim}")
+        writable = mount.get("readOnly") is not True and _WRITABLE & set(volume)
+        findings.check(name == "root" or writable, pods.owner, place, f"{path} ({name}) cannot be written there")
+
+
+def _paths_of_nginx(objects: Objects, pods: Pods, container: Container) -> Iterator[tuple[str, str, str | None]]:
+    """The directives of a mounted configuration of nginx that name a path, the paths, and the claim of each."""
+    mounted = {mount["name"] for mount in container.spec.get("volumeMounts", ())}
+    for volume in pods.spec.get("volumes", ()):
+        if "configMap" in volume and volume["name"] in mounted:
+            source = objects.get("ConfigMap", namespace(pods.owner), volume["configMap"]["name"]) or {}
+            for key, text in source.get("data", {}).items():
+                if key.endswith(".conf"):
+                    claim = "images" if key.startswith("volume.") else None
+                    yield from ((*found, claim) for found in _PATH_OF_NGINX.findall(text))
 
 
 @rule

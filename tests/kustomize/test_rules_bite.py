@@ -46,6 +46,19 @@ def _volume(objects: Objects, name: str, volume: str) -> Object:
     return next(each for each in _spec(objects, name)["volumes"] if each["name"] == volume)
 
 
+def _without_mount(container: Object, path: str) -> None:
+    container["volumeMounts"] = [each for each in container["volumeMounts"] if each["mountPath"] != path]
+
+
+def _mount(container: Object, path: str) -> Object:
+    return next(each for each in container["volumeMounts"] if each["mountPath"] == path)
+
+
+def _empty_instead_of_claim(objects: Objects, name: str) -> None:
+    _volume(objects, name, "images").pop("persistentVolumeClaim")
+    _volume(objects, name, "images").update(emptyDir={"sizeLimit": "1Gi"})
+
+
 def _route(objects: Objects, service: str, port: object) -> None:
     backend = {"service": {"name": service, "port": {"number": port}}}
     objects.all.append(
@@ -447,6 +460,56 @@ CASES: list[tuple[str, Break, str]] = [
         "no_object_is_there_twice",
         lambda o: o.all.append(_of(o, "Service", "auth")),
         "Service app-services/auth: metadata.name: it is there twice",
+    ),
+    (
+        "folders_are_on_their_volumes",
+        lambda o: _empty_instead_of_claim(o, "images"),
+        "containers[images].volumeMounts[/images]: /images (IMAGE_ROOT) must be on the claim images",
+    ),
+    (
+        "folders_are_on_their_volumes",
+        lambda o: _empty_instead_of_claim(o, "files"),
+        "containers[nginx].volumeMounts[/images]: /images (root) must be on the claim images",
+    ),
+    (
+        "folders_are_on_their_volumes",
+        lambda o: _mount(_container(o, "images"), "/images").update(mountPath="/pictures"),
+        "Deployment app-services/images: spec.template.spec.containers[images].volumeMounts: /images (IMAGE_ROOT)",
+    ),
+    (
+        "folders_are_on_their_volumes",
+        lambda o: _without_mount(_cron_pod(o, "backup")["containers"][0], "/backups"),
+        "CronJob app-services/backup: spec.jobTemplate.spec.template.spec.containers[backup].volumeMounts: /backups",
+    ),
+    (
+        "folders_are_on_their_volumes",
+        lambda o: _without_mount(_container(o, "gateway"), "/var/tmp/uploads"),
+        "Deployment frontend-service/gateway: spec.template.spec.containers[gateway].volumeMounts: /var/tmp/uploads",
+    ),
+    (
+        "folders_are_on_their_volumes",
+        lambda o: _without_mount(_container(o, "gateway"), "/tmp"),
+        "containers[gateway].volumeMounts: /tmp/jwks.json (JWKS_CACHE_FILE) is on none",
+    ),
+    (
+        "folders_are_on_their_volumes",
+        lambda o: _without_mount(_spec(o, "auth")["initContainers"][0], "/run/metrics"),
+        "initContainers[migrate].volumeMounts: /run/metrics (PROMETHEUS_MULTIPROC_DIR) is on none",
+    ),
+    (
+        "folders_are_on_their_volumes",
+        lambda o: _mount(_spec(o, "files")["initContainers"][0], "/metrics").update(readOnly=True),
+        "initContainers[metrics].volumeMounts[/metrics]: /metrics (FILES_METRICS) cannot be written",
+    ),
+    (
+        "folders_are_on_their_volumes",
+        lambda o: _mount(_container(o, "files"), "/metrics").update(name="nginx"),
+        "containers[nginx].volumeMounts[/metrics]: /metrics/requests.log (access_log) cannot be written",
+    ),
+    (
+        "folders_are_on_their_volumes",
+        lambda o: _mount(_container(o, "files"), "/metrics").update(name="tmp"),
+        "containers[nginx].volumeMounts[/metrics]: another container has metrics there",
     ),
 ]
 
