@@ -120,12 +120,12 @@ CASES: list[tuple[str, Break, str]] = [
     (
         "everything_that_serves_is_probed",
         lambda o: _container(o, "auth")["livenessProbe"]["httpGet"].update(path="/readyz"),
-        "containers[auth].livenessProbe.httpGet.path: it must never be /readyz",
+        "containers[auth].livenessProbe: it must be {'httpGet': {'path': '/livez', 'port': 'management'}}",
     ),
     (
         "everything_that_serves_is_probed",
         lambda o: _container(o, "gateway")["readinessProbe"]["httpGet"].update(port="http"),
-        "containers[gateway].readinessProbe.httpGet.port: it must be the management port",
+        "containers[gateway].readinessProbe: it must be {'httpGet': {'path': '/readyz', 'port': 'management'}}",
     ),
     (
         "everything_that_serves_is_probed",
@@ -510,6 +510,48 @@ CASES: list[tuple[str, Break, str]] = [
         "folders_are_on_their_volumes",
         lambda o: _mount(_container(o, "files"), "/metrics").update(name="tmp"),
         "containers[nginx].volumeMounts[/metrics]: another container has metrics there",
+    ),
+    (
+        "everything_that_serves_is_probed",
+        lambda o: _spec(o, "auth")["containers"].append({**_container(o, "auth"), "name": "tail", "ports": []}),
+        "Deployment app-services/auth: spec.template.spec.containers[tail].startupProbe.port: the container has no",
+    ),
+    (
+        "everything_that_serves_is_probed",
+        lambda o: _spec(o, "auth")["containers"].append({"name": "tail", "image": "localhost/tail:1"}),
+        "Deployment app-services/auth: spec.template.spec.containers[tail].livenessProbe: it is missing",
+    ),
+    (
+        "everything_that_serves_is_probed",
+        lambda o: _container(o, "images").update(readinessProbe={"tcpSocket": {"port": "http"}}),
+        "containers[images].readinessProbe: it must be",
+    ),
+    (
+        "everything_that_serves_is_probed",
+        lambda o: _container(o, "auth").update(
+            livenessProbe={"exec": {"command": ["python", "manage.py", "check", "--database", "default"]}}
+        ),
+        "containers[auth].livenessProbe: it must be",
+    ),
+    (
+        "everything_that_serves_is_probed",
+        lambda o: _container(o, "console")["ports"][1].update(containerPort=8005),
+        "containers[console].startupProbe.port: 8005 is no management port",
+    ),
+    (
+        "everything_that_serves_is_probed",
+        lambda o: _container(o, "postgres-exporter")["livenessProbe"]["httpGet"].update(path="/metrics"),
+        "containers[postgres-exporter].livenessProbe: it must be",
+    ),
+    (
+        "everything_that_serves_is_probed",
+        lambda o: _spec(o, "files")["initContainers"][0].pop("livenessProbe"),
+        "Deployment app-services/files: spec.template.spec.initContainers[metrics].livenessProbe: it is missing",
+    ),
+    (
+        "everything_that_serves_is_probed",
+        lambda o: _spec(o, "files")["initContainers"][0].update(startupProbe={"exec": {"command": ["true"]}}),
+        "initContainers[metrics].startupProbe: it must not be there",
     ),
 ]
 
