@@ -33,11 +33,10 @@ TLS_SECRETS = {
     ("app-services", "images-tls"),
     ("monitoring", "monitoring-tls"),
 }
-# Services that Prometheus' own installation makes; routes to them are ours.
-FOREIGN_SERVICES = {
-    ("monitoring", "prometheus-stack-grafana"): {"80"},
-    ("monitoring", "alertmanager-operated"): {"9093"},
-}
+# What a route from outside may lead to. Auth and images have none, and nobody's management port has.
+PUBLIC_SERVICES = {("frontend-service", "gateway"), ("app-services", "files")}
+# Services that Prometheus' own installation makes, in the namespace that an overlay names; routes to them are ours.
+FOREIGN_SERVICES = {"prometheus-stack-grafana": {"80"}, "alertmanager-operated": {"9093"}}
 
 
 @dataclass
@@ -63,25 +62,62 @@ def rule(function: Rule) -> Rule:
     return function
 
 
+# The volumes that Pod Security `restricted` admits, and the fields of a security context that we need: no sysctls, no
+# unmasked /proc, no SELinux user or role.
+VOLUMES = {
+    "configMap",
+    "csi",
+    "downwardAPI",
+    "emptyDir",
+    "ephemeral",
+    "persistentVolumeClaim",
+    "projected",
+    "secret",
+}
+_OF_BOTH_CONTEXTS = {"runAsGroup", "runAsNonRoot", "runAsUser", "seccompProfile"}
+_OF_PODS = {*_OF_BOTH_CONTEXTS, "fsGroup", "fsGroupChangePolicy", "supplementalGroups"}
+_OF_CONTAINERS = {
+    *_OF_BOTH_CONTEXTS,
+    "allowPrivilegeEscalation",
+    "capabilities",
+    "privileged",
+    "readOnlyRootFilesystem",
+}
+
+
 @rule
 def pods_are_restricted(objects: Objects, findings: Findings) -> None:
-    """A numeric user that is not root, no capability or escalation, the runtime's seccomp profile, a read-only root."""
+    """What Pod Security `restricted` asks for; user and groups are numbers that are not root's; a read-only root."""
     for pods in objects.pods():
         spec, outer = pods.spec, pods.spec.get("securityContext", {})
         for name in ("hostNetwork", "hostPID", "hostIPC"):
             findings.check(not spec.get(name), pods.owner, f"{pods.path}.spec.{name}", "it must not be set")
         for number, volume in enumerate(spec.get("volumes", ())):
             path = f"{pods.path}.spec.volumes[{volume.get('name', number)}]"
-            findings.check("hostPath" not in volume, pods.owner, path, "hostPath is not allowed")
+            for kind in sorted(volume.keys() - {"name"}):
+                findings.check(kind in VOLUMES, pods.owner, path, f"{kind} is not allowed")
+        for name in sorted(outer):
+            findings.check(
+                name in _OF_PODS, pods.owner, f"{pods.path}.spec.securityContext.{name}", "it is not allowed"
+            )
+        for group in (outer.get("fsGroup"), *outer.get("supplementalGroups", ())):
+            path = f"{pods.path}.spec.securityContext"
+            findings.check(group != 0, pods.owner, path, "the group 0 is root's")
         for container in pods.containers():
             own = container.spec.get("securityContext", {})
+            for port in container.spec.get("ports", ()):
+                path = f"{container.path}.ports[{port.get('name')}].hostPort"
+                findings.check("hostPort" not in port, pods.owner, path, "it must not be set")
             path = f"{container.path}.securityContext"
 
             def says(ok: object, name: str, fault: str, owner: Object = pods.owner, path: str = path) -> None:
                 findings.check(ok, owner, f"{path}.{name}", fault)
 
-            user = own.get("runAsUser", outer.get("runAsUser"))
-            says(isinstance(user, int) and user > 0, "runAsUser", "it must be a number above 0, here or for the pod")
+            for name in sorted(own):
+                says(name in _OF_CONTAINERS, name, "it is not allowed")
+            for name in ("runAsUser", "runAsGroup"):
+                number = own.get(name, outer.get(name))
+                says(isinstance(number, int) and number > 0, name, "it must be a number above 0, here or for the pod")
             says(own.get("runAsNonRoot", outer.get("runAsNonRoot")) is True, "runAsNonRoot", "it must be true")
             says(own.get("allowPrivilegeEscalation") is False, "allowPrivilegeEscalation", "it must be false")
             says(not own.get("privileged"), "privileged", "it must not be set")
@@ -398,11 +434,10 @@ def _seconds_to_drain(objects: Objects, pods: Pods) -> int:
 
 @rule
 def services_meet_their_pods(objects: Objects, findings: Findings) -> None:
-    """Each Service selects pods of one workload, by name and component, and its ports are ports of theirs."""
+    """Each Service is for the cluster, selects pods of one workload by name and component, and its ports are theirs."""
     for service in objects.of("Service"):
         spec = service["spec"]
-        if spec.get("type") == "ExternalName":
-            continue
+        _check_inside(findings, service, "spec", spec)
         operated = spec.get("selector", {}).get("cnpg.io/cluster")
         if operated:
             cluster = objects.get("Cluster", namespace(service), operated)
@@ -426,6 +461,12 @@ def services_meet_their_pods(objects: Objects, findings: Findings) -> None:
             findings.check(
                 met, service, f"spec.ports[{port.get('name', port['port'])}]", f"no container has a port {wanted!r}"
             )
+
+
+def _check_inside(findings: Findings, thing: Object, path: str, spec: Object) -> None:
+    kind = spec.get("type", "ClusterIP")
+    findings.check(kind == "ClusterIP", thing, f"{path}.type", f"it is {kind}: routes alone lead in from outside")
+    findings.check(not spec.get("externalIPs"), thing, f"{path}.externalIPs", "routes alone lead in from outside")
 
 
 @rule
@@ -478,31 +519,42 @@ def namespaces_are_restricted(objects: Objects, findings: Findings) -> None:
 
 @rule
 def routes_lead_to_services(objects: Objects, findings: Findings) -> None:
-    """Every backend of an Ingress or HTTPRoute is a port of a Service, and never a management port."""
+    """Every backend of an Ingress or HTTPRoute is a port of a Service that is public, and never a management port."""
     for ingress in objects.of("Ingress"):
-        for host in ingress["spec"].get("rules", ()):
+        spec = ingress["spec"]
+        backends = [("spec.defaultBackend", spec["defaultBackend"])] if "defaultBackend" in spec else []
+        for host in spec.get("rules", ()):
             for place in host["http"]["paths"]:
-                backend = place["backend"]["service"]
-                port = backend["port"].get("number", backend["port"].get("name"))
-                path = f"spec.rules[{host.get('host')}].{place.get('path')}"
-                _check_backend(objects, findings, ingress, path, namespace(ingress), backend["name"], port)
+                backends.append((f"spec.rules[{host.get('host')}].{place.get('path')}", place["backend"]))
+        for path, backend in backends:
+            service = backend.get("service")
+            findings.check(service, ingress, path, "it must be a Service")
+            if service:
+                port = service["port"].get("number", service["port"].get("name"))
+                _check_backend(objects, findings, ingress, path, namespace(ingress), service["name"], port)
     for route in objects.of("HTTPRoute"):
         for number, each in enumerate(route["spec"]["rules"]):
+            path = f"spec.rules[{number}]"
             for backend in each.get("backendRefs", ()):
                 where = backend.get("namespace", namespace(route))
-                path = f"spec.rules[{number}].backendRefs"
-                _check_backend(objects, findings, route, path, where, backend["name"], backend.get("port"))
-            redirects = any(one["type"] == "RequestRedirect" for one in each.get("filters", ()))
-            findings.check(each.get("backendRefs") or redirects, route, f"spec.rules[{number}]", "it leads nowhere")
+                kind = backend.get("kind", "Service")
+                findings.check(kind == "Service", route, f"{path}.backendRefs", f"it is a {kind}: it must be a Service")
+                _check_backend(
+                    objects, findings, route, f"{path}.backendRefs", where, backend["name"], backend.get("port")
+                )
+            filters = [one["type"] for one in each.get("filters", ())]
+            findings.check(set(filters) <= {"RequestRedirect"}, route, f"{path}.filters", "they may only redirect")
+            findings.check(each.get("backendRefs") or filters, route, path, "it leads nowhere")
 
 
 def _check_backend(
     objects: Objects, findings: Findings, thing: Object, path: str, where: str, name: str, port: Any
 ) -> None:
-    if name in {service for _, service in FOREIGN_SERVICES}:
-        ports = next(ports for (_, service), ports in FOREIGN_SERVICES.items() if service == name)
+    ours = {each["metadata"]["name"] for each in objects.of("Namespace")}
+    if where not in ours and (ports := FOREIGN_SERVICES.get(name)) is not None:
         findings.check(str(port) in ports, thing, path, f"Service {name} has the ports {sorted(ports)}, not {port}")
         return
+    findings.check((where, name) in PUBLIC_SERVICES, thing, path, f"Service {where}/{name} is not for the outside")
     service = objects.get("Service", where, name)
     findings.check(service, thing, path, f"there is no Service {where}/{name}")
     if service:

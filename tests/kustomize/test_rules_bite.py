@@ -59,15 +59,14 @@ def _empty_instead_of_claim(objects: Objects, name: str) -> None:
     _volume(objects, name, "images").update(emptyDir={"sizeLimit": "1Gi"})
 
 
-def _route(objects: Objects, service: str, port: object) -> None:
+def _route(objects: Objects, service: str, port: object, where: str = "frontend-service") -> None:
     backend = {"service": {"name": service, "port": {"number": port}}}
-    objects.all.append(
-        {
-            "kind": "Ingress",
-            "metadata": {"name": "broken", "namespace": "frontend-service"},
-            "spec": {"rules": [{"host": "a", "http": {"paths": [{"path": "/", "backend": backend}]}}]},
-        }
-    )
+    spec = {"rules": [{"host": "a", "http": {"paths": [{"path": "/", "backend": backend}]}}]}
+    _add(objects, "Ingress", where, spec)
+
+
+def _add(objects: Objects, kind: str, where: str, spec: Object) -> None:
+    objects.all.append({"kind": kind, "metadata": {"name": "broken", "namespace": where}, "spec": spec})
 
 
 # rule, what breaks it, and what the message says.
@@ -552,6 +551,90 @@ CASES: list[tuple[str, Break, str]] = [
         "everything_that_serves_is_probed",
         lambda o: _spec(o, "files")["initContainers"][0].update(startupProbe={"exec": {"command": ["true"]}}),
         "initContainers[metrics].startupProbe: it must not be there",
+    ),
+    (
+        "pods_are_restricted",
+        lambda o: _container(o, "gateway")["ports"][0].update(hostPort=80),
+        "Deployment frontend-service/gateway: spec.template.spec.containers[gateway].ports[http].hostPort",
+    ),
+    (
+        "pods_are_restricted",
+        lambda o: _spec(o, "images")["volumes"].append({"name": "share", "nfs": {"server": "a", "path": "/"}}),
+        "Deployment app-services/images: spec.template.spec.volumes[share]: nfs is not allowed",
+    ),
+    (
+        "pods_are_restricted",
+        lambda o: _container(o, "auth")["securityContext"].update(procMount="Unmasked"),
+        "containers[auth].securityContext.procMount: it is not allowed",
+    ),
+    (
+        "pods_are_restricted",
+        lambda o: _spec(o, "auth")["securityContext"].update(sysctls=[{"name": "kernel.msgmax", "value": "1"}]),
+        "Deployment app-services/auth: spec.template.spec.securityContext.sysctls: it is not allowed",
+    ),
+    (
+        "pods_are_restricted",
+        lambda o: _container(o, "auth")["securityContext"].update(seLinuxOptions={"type": "spc_t"}),
+        "containers[auth].securityContext.seLinuxOptions: it is not allowed",
+    ),
+    (
+        "pods_are_restricted",
+        lambda o: _spec(o, "auth")["securityContext"].pop("runAsGroup"),
+        "containers[auth].securityContext.runAsGroup: it must be a number above 0",
+    ),
+    (
+        "pods_are_restricted",
+        lambda o: _spec(o, "files")["securityContext"].update(supplementalGroups=[0]),
+        "Deployment app-services/files: spec.template.spec.securityContext: the group 0 is root's",
+    ),
+    (
+        "services_meet_their_pods",
+        lambda o: _of(o, "Service", "auth")["spec"].update(type="LoadBalancer"),
+        "Service app-services/auth: spec.type: it is LoadBalancer",
+    ),
+    (
+        "services_meet_their_pods",
+        lambda o: _of(o, "Service", "auth")["spec"].update(type="ExternalName", externalName="example.com"),
+        "Service app-services/auth: spec.type: it is ExternalName",
+    ),
+    (
+        "services_meet_their_pods",
+        lambda o: _of(o, "Service", "auth")["spec"].update(externalIPs=["203.0.113.10"]),
+        "Service app-services/auth: spec.externalIPs",
+    ),
+    (
+        "routes_lead_to_services",
+        lambda o: _route(o, "auth", 8001, "app-services"),
+        "Ingress app-services/broken: spec.rules[a]./: Service app-services/auth is not for the outside",
+    ),
+    (
+        "routes_lead_to_services",
+        lambda o: _route(o, "prometheus-stack-grafana", 80, "app-services"),
+        "Ingress app-services/broken: spec.rules[a]./: there is no Service app-services/prometheus-stack-grafana",
+    ),
+    (
+        "routes_lead_to_services",
+        lambda o: _of(o, "Ingress", "images")["spec"].update(
+            defaultBackend={"service": {"name": "nobody", "port": {"number": 80}}}
+        ),
+        "Ingress app-services/images: spec.defaultBackend: there is no Service app-services/nobody",
+    ),
+    (
+        "routes_lead_to_services",
+        lambda o: _of(o, "Ingress", "images")["spec"].update(defaultBackend={"resource": {"name": "bucket"}}),
+        "Ingress app-services/images: spec.defaultBackend: it must be a Service",
+    ),
+    (
+        "routes_lead_to_services",
+        lambda o: _add(
+            o, "HTTPRoute", "app-services", {"rules": [{"backendRefs": [{"name": "images", "port": 8002}]}]}
+        ),
+        "HTTPRoute app-services/broken: spec.rules[0].backendRefs: Service app-services/images is not for the outside",
+    ),
+    (
+        "routes_lead_to_services",
+        lambda o: _add(o, "HTTPRoute", "app-services", {"rules": [{"filters": [{"type": "RequestMirror"}]}]}),
+        "HTTPRoute app-services/broken: spec.rules[0].filters: they may only redirect",
     ),
 ]
 
