@@ -10,12 +10,14 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ops.cluster.secrets import KEYS
+from tests.kustomize.network_policy import selects
 from tests.kustomize.objects import Container, Object, Objects, Pods, cpu, label, memory, namespace, plain_name
 
 PROJECT = Path(__file__).resolve().parents[2]
 CONNECTIONS = tomllib.loads((PROJECT / "config" / "connections.toml").read_text())
 
 MANAGEMENT_PORTS = range(9000, 9005)
+GRACEFUL_TIMEOUT = 20  # seconds: where the environment says nothing, config/gunicorn.conf.py does
 NAME = "app.kubernetes.io/name"
 COMPONENT = "app.kubernetes.io/component"
 PART_OF = "app.kubernetes.io/part-of"
@@ -257,7 +259,7 @@ def disruption_budgets_protect_and_let_drain(objects: Objects, findings: Finding
     ]
     for budget in budgets:
         spec = budget["spec"]
-        selected = [pods for pods in _pods_in(objects, namespace(budget)) if _selects(spec["selector"], pods)]
+        selected = [pods for pods in _pods_in(objects, namespace(budget)) if _selects(spec, pods)]
         findings.check(selected, budget, "spec.selector", "it selects no pod")
         for pods in selected:
             least = _least_replicas(objects, pods.owner)
@@ -276,7 +278,7 @@ def disruption_budgets_protect_and_let_drain(objects: Objects, findings: Finding
         )
     for pods in pods_of_servers:
         mine = [each for each in budgets if namespace(each) == namespace(pods.owner)]
-        count = sum(_selects(each["spec"]["selector"], pods) for each in mine)
+        count = sum(_selects(each["spec"], pods) for each in mine)
         findings.check(count == 1, pods.owner, pods.path, f"{count} PodDisruptionBudgets select its pods, not one")
 
 
@@ -310,7 +312,12 @@ def _targets(scaler: Object, owner: Object) -> bool:
 
 @rule
 def autoscalers_own_their_target(objects: Objects, findings: Findings) -> None:
-    """The target exists, says no number of replicas, has the container measured, and its steps are said."""
+    """Each server has one. Its target says no number of replicas, has a container measured, and its steps are said."""
+    for pods in objects.pods():
+        if pods.owner["kind"] == "Deployment":
+            count = sum(_targets(scaler, pods.owner) for scaler in objects.of("HorizontalPodAutoscaler"))
+            right = count == 1 if pods.labels.get(COMPONENT) == "server" else count == 0
+            findings.check(right, pods.owner, "spec", f"{count} HorizontalPodAutoscalers scale it")
     for scaler in objects.of("HorizontalPodAutoscaler"):
         spec = scaler["spec"]
         target = spec["scaleTargetRef"]
@@ -327,8 +334,12 @@ def autoscalers_own_their_target(objects: Objects, findings: Findings) -> None:
         findings.check(
             "replicas" not in owner["spec"], owner, "spec.replicas", "an autoscaler owns it: it must not be there"
         )
+        version = target.get("apiVersion")
+        same = version == owner["apiVersion"]
+        findings.check(same, scaler, "spec.scaleTargetRef.apiVersion", f"it is {version}, not {owner['apiVersion']}")
+        findings.check(spec.get("metrics"), scaler, "spec.metrics", "it measures nothing")
         names = {each["name"] for each in owner["spec"]["template"]["spec"]["containers"]}
-        for metric in spec["metrics"]:
+        for metric in spec.get("metrics", ()):
             measured = metric.get("containerResource", {})
             right = measured.get("name") == "cpu" and measured.get("container") in names
             findings.check(right, scaler, "spec.metrics", f"it must measure the processor time of one of {names}")
@@ -394,7 +405,7 @@ def replicas_are_spread(objects: Objects, findings: Findings) -> None:
             if each["topologyKey"] == "kubernetes.io/hostname"
             and each["maxSkew"] == 1
             and "pod-template-hash" in each.get("matchLabelKeys", ())
-            and _selects(each.get("labelSelector", {}), pods)
+            and each.get("labelSelector") == pods.owner["spec"]["selector"]
         ]
         path = f"{pods.path}.spec.topologySpreadConstraints"
         findings.check(over_nodes, pods.owner, path, "none keeps its pods apart (kubernetes.io/hostname, by 1)")
@@ -428,7 +439,8 @@ def _seconds_to_drain(objects: Objects, pods: Pods) -> int:
     for container in pods.containers():
         given = environment_of(objects, pods, container)
         hook = container.spec.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
-        longest = max(longest, hook + int(given.get("SHUTDOWN_DELAY", 0)) + int(given.get("GRACEFUL_TIMEOUT", 0)))
+        graceful = given.get("GRACEFUL_TIMEOUT", GRACEFUL_TIMEOUT if _is_role(container) else 0)
+        longest = max(longest, hook + int(given.get("SHUTDOWN_DELAY", 0)) + int(graceful))
     return longest
 
 
@@ -881,8 +893,8 @@ def _pods_in(objects: Objects, where: str) -> list[Pods]:
     return [pods for pods in objects.pods() if namespace(pods.owner) == where]
 
 
-def _selects(selector: Object, pods: Pods) -> bool:
-    return pods.selected_by(selector.get("matchLabels", {}))
+def _selects(budget: Object, pods: Pods) -> bool:
+    return "selector" in budget and selects(budget["selector"], pods.labels)
 
 
 def inspect(name: str, objects: Objects) -> Findings:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.kustomize.objects import Object, Objects
+from tests.kustomize.objects import Object, Objects, plain_name
 from tests.kustomize.rules import RULES, inspect
 
 Break = Callable[[Objects], object]
@@ -31,6 +31,11 @@ def _container(objects: Objects, name: str) -> Object:
 
 def _of(objects: Objects, kind: str, name: str) -> Object:
     return next(thing for thing in objects.of(kind) if thing["metadata"]["name"] == name)
+
+
+def _settings(objects: Objects, name: str) -> Object:
+    settings: Object = next(thing for thing in objects.of("ConfigMap") if plain_name(thing) == name)["data"]
+    return settings
 
 
 def _cron(objects: Objects, name: str) -> Object:
@@ -635,6 +640,61 @@ CASES: list[tuple[str, Break, str]] = [
         "routes_lead_to_services",
         lambda o: _add(o, "HTTPRoute", "app-services", {"rules": [{"filters": [{"type": "RequestMirror"}]}]}),
         "HTTPRoute app-services/broken: spec.rules[0].filters: they may only redirect",
+    ),
+    (
+        "autoscalers_own_their_target",
+        lambda o: _of(o, "HorizontalPodAutoscaler", "images")["spec"].update(metrics=[]),
+        "HorizontalPodAutoscaler app-services/images: spec.metrics: it measures nothing",
+    ),
+    (
+        "autoscalers_own_their_target",
+        lambda o: _of(o, "HorizontalPodAutoscaler", "images")["spec"]["scaleTargetRef"].update(
+            apiVersion="apps/v1beta1"
+        ),
+        "HorizontalPodAutoscaler app-services/images: spec.scaleTargetRef.apiVersion: it is apps/v1beta1, not apps/v1",
+    ),
+    (
+        "autoscalers_own_their_target",
+        lambda o: _add(o, "HorizontalPodAutoscaler", "app-services", _of(o, "HorizontalPodAutoscaler", "auth")["spec"]),
+        "Deployment app-services/auth: spec: 2 HorizontalPodAutoscalers",
+    ),
+    (
+        "autoscalers_own_their_target",
+        lambda o: (
+            o.all.remove(_of(o, "HorizontalPodAutoscaler", "auth")),
+            _deployment(o, "auth")["spec"].update(replicas=3),
+        ),
+        "Deployment app-services/auth: spec: 0 HorizontalPodAutoscalers",
+    ),
+    (
+        "autoscalers_own_their_target",
+        lambda o: _of(o, "HorizontalPodAutoscaler", "auth")["spec"]["scaleTargetRef"].update(name="console"),
+        "Deployment app-services/console: spec: 1 HorizontalPodAutoscalers",
+    ),
+    (
+        "disruption_budgets_protect_and_let_drain",
+        lambda o: _of(o, "PodDisruptionBudget", "auth")["spec"]["selector"].update(
+            matchExpressions=[{"key": "app.kubernetes.io/name", "operator": "NotIn", "values": ["auth"]}]
+        ),
+        "PodDisruptionBudget app-services/auth: spec.selector: it selects no pod",
+    ),
+    (
+        "disruption_budgets_protect_and_let_drain",
+        lambda o: _of(o, "PodDisruptionBudget", "auth")["spec"].update(selector={}),
+        "Deployment app-services/images: spec.template: 2 PodDisruptionBudgets",
+    ),
+    (
+        "replicas_are_spread",
+        lambda o: _spec(o, "auth")["topologySpreadConstraints"][0].update(labelSelector={}),
+        "Deployment app-services/auth: spec.template.spec.topologySpreadConstraints",
+    ),
+    (
+        "rollouts_keep_serving_and_end",
+        lambda o: (
+            _settings(o, "auth").pop("GRACEFUL_TIMEOUT"),
+            _spec(o, "auth").update(terminationGracePeriodSeconds=24),
+        ),
+        "Deployment app-services/auth: spec.template.spec.terminationGracePeriodSeconds: it is 24, and draining",
     ),
 ]
 
