@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Iterator
@@ -10,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ops.cluster.secrets import KEYS
-from tests.kustomize.network_policy import selects
+from tests.kustomize.network_policy import Endpoint, Network, selects
 from tests.kustomize.objects import Container, Object, Objects, Pods, cpu, label, memory, namespace, plain_name
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -657,6 +658,94 @@ def environment_of(objects: Objects, pods: Pods, container: Container) -> dict[s
     for entry in container.spec.get("env", ()):
         given[entry["name"]] = entry.get("value", "")
     return given
+
+
+_ADDRESS = re.compile(r"(?<![\w.-])((?P<service>[\w-]+)\.(?P<namespace>[\w-]+)\.svc)(?![\w-])(?::(?P<port>\d+))?")
+# Settings, and keys of Secrets, that must be such an address.
+INSIDE = {
+    "AUTH_DATABASE_URL",
+    "AUTH_URL",
+    "DATABASE_URL",
+    "DATA_SOURCE_URI",
+    "IMAGES_DATABASE_URL",
+    "IMAGES_URL",
+}
+
+
+@rule
+def addresses_are_those_of_services(objects: Objects, findings: Findings) -> None:
+    """Whatever names a Service names one that is there, at a port that it has, by a name to which its pods answer.
+
+    And what NetworkPolicies there are let the connection through.
+    """
+    network = Network(objects.of("NetworkPolicy"), blocks_match_pods=False)
+    for pods in objects.pods():
+        for container in pods.containers():
+            for name, text in _texts(objects, pods, container):
+                found = list(_ADDRESS.finditer(text))
+                path = f"{container.path}: {name}"
+                inside = found or name not in INSIDE
+                findings.check(inside, pods.owner, path, "it is no address of a Service (NAME.NAMESPACE.svc)")
+                for match in found:
+                    fault = _fault_of_address(objects, network, pods, match)
+                    findings.check(not fault, pods.owner, path, f"{match[0]}: {fault}")
+
+
+def _texts(objects: Objects, pods: Pods, container: Container) -> Iterator[tuple[str, str]]:
+    """What a container is told, by name: its environment, and the files of its ConfigMaps and of the tree's Secrets."""
+    given = environment_of(objects, pods, container)
+    yield from given.items()
+    mounted = {mount["name"] for mount in container.spec.get("volumeMounts", ())}
+    for volume in pods.spec.get("volumes", ()):
+        for source in (volume, *volume.get("projected", {}).get("sources", ())) if volume["name"] in mounted else ():
+            if config := source.get("configMap"):
+                yield from (
+                    (objects.get("ConfigMap", namespace(pods.owner), config["name"]) or {}).get("data", {}).items()
+                )
+            if secret := source.get("secret"):
+                name = secret.get("secretName", secret.get("name"))
+                data = (objects.get("Secret", namespace(pods.owner), name) or {}).get("data", {})
+                yield from ((key, base64.b64decode(value).decode()) for key, value in data.items())
+
+
+def _fault_of_address(objects: Objects, network: Network, pods: Pods, address: re.Match[str]) -> str:
+    where, name, port = address["namespace"], address["service"], address["port"]
+    if any(namespace(each) == where and name in services_of_cluster(each) for each in objects.of("Cluster")):
+        return "" if port in (None, "5432") else "it has no such port"
+    service = objects.get("Service", where, name)
+    if not service:
+        return "there is no such Service"
+    entry = next((each for each in service["spec"]["ports"] if str(each["port"]) == port), None)
+    if port and not entry:
+        return "it has no such port"
+    selector = service["spec"].get("selector", {})
+    for target in _pods_in(objects, where):
+        for container in target.containers():
+            if not (container.serves and target.selected_by(selector)):
+                continue
+            hosts = environment_of(objects, target, container).get("ALLOWED_HOSTS")
+            if hosts is not None and address[1] not in hosts.split(","):
+                return f"{container.name} does not answer to this name, but to ALLOWED_HOSTS={hosts}"
+            number = entry and port_number(container, entry.get("targetPort", entry["port"]))
+            if number and not network.allows(_endpoint(pods), _endpoint(target), number):
+                return "NetworkPolicies do not let it through"
+    return ""
+
+
+def services_of_cluster(cluster: Object) -> set[str]:
+    """The Services that CloudNativePG makes because its Cluster asks for them."""
+    asked = cluster["spec"].get("managed", {}).get("services", {}).get("additional", ())
+    return {each["serviceTemplate"]["metadata"]["name"] for each in asked}
+
+
+def _endpoint(pods: Pods) -> Endpoint:
+    ports = {
+        (port["name"], port.get("protocol", "TCP")): port["containerPort"]
+        for container in pods.containers()
+        for port in container.spec.get("ports", ())
+        if "name" in port
+    }
+    return Endpoint(label(pods.owner), "192.0.2.1", namespace(pods.owner), pods.labels, ports)
 
 
 MIGRATING = {"auth", "images", "console"}

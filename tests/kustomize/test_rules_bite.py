@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import copy
 from collections.abc import Callable
 
@@ -36,6 +37,11 @@ def _of(objects: Objects, kind: str, name: str) -> Object:
 def _settings(objects: Objects, name: str) -> Object:
     settings: Object = next(thing for thing in objects.of("ConfigMap") if plain_name(thing) == name)["data"]
     return settings
+
+
+def _secret(objects: Objects, name: str) -> Object:
+    data: Object = next(thing for thing in objects.of("Secret") if plain_name(thing) == name)["data"]
+    return data
 
 
 def _cron(objects: Objects, name: str) -> Object:
@@ -695,6 +701,38 @@ CASES: list[tuple[str, Break, str]] = [
             _spec(o, "auth").update(terminationGracePeriodSeconds=24),
         ),
         "Deployment app-services/auth: spec.template.spec.terminationGracePeriodSeconds: it is 24, and draining",
+    ),
+    (
+        "addresses_are_those_of_services",
+        lambda o: _settings(o, "gateway").update(AUTH_URL="http://auth.app-services.svc:8011"),
+        "containers[gateway]: AUTH_URL: auth.app-services.svc:8011: it has no such port",
+    ),
+    (
+        "addresses_are_those_of_services",
+        lambda o: _settings(o, "gateway").update(AUTH_URL="http://author.app-services.svc:8001"),
+        "containers[gateway]: AUTH_URL: author.app-services.svc:8001: there is no such Service",
+    ),
+    (
+        "addresses_are_those_of_services",
+        lambda o: _settings(o, "auth").update(ALLOWED_HOSTS="auth"),
+        "containers[gateway]: AUTH_URL: auth.app-services.svc:8001: auth does not answer to this name",
+    ),
+    (
+        "addresses_are_those_of_services",
+        lambda o: _settings(o, "postgres-exporter").update(DATA_SOURCE_URI="db.example.com:5432/postgres"),
+        "containers[postgres-exporter]: DATA_SOURCE_URI: it is no address of a Service",
+    ),
+    (
+        "addresses_are_those_of_services",
+        lambda o: _secret(o, "auth").update(
+            DATABASE_URL=base64.b64encode(b"postgres://auth:x@db.app-services.svc/auth").decode()
+        ),
+        "initContainers[migrate]: DATABASE_URL: db.app-services.svc: there is no such Service",
+    ),
+    (
+        "addresses_are_those_of_services",
+        lambda o: _settings(o, "files-nginx").update({"a.conf": "proxy_pass http://images.app-services.svc:8002;"}),
+        "containers[nginx]: a.conf: images.app-services.svc:8002: NetworkPolicies do not let it through",
     ),
 ]
 
