@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from config.settings._postgres import POOL_SIZE
 from ops.cluster.secrets import KEYS
 from tests.kustomize.network_policy import Endpoint, Network, selects
 from tests.kustomize.objects import Container, Object, Objects, Pods, cpu, label, memory, namespace, plain_name
@@ -351,8 +352,12 @@ def autoscalers_own_their_target(objects: Objects, findings: Findings) -> None:
 
 @rule
 def connections_are_planned(objects: Objects, findings: Findings) -> None:
-    """Whoever holds connections to PostgreSQL has no more pods, and starts no more for a rollout, than are counted."""
-    planned = {**CONNECTIONS["roles"], "console": CONNECTIONS["console"]}
+    """Whoever holds connections to PostgreSQL has no more pods, processes and connections in each than are counted."""
+    planned = {
+        **CONNECTIONS["roles"],
+        "console": CONNECTIONS["console"],
+        "postgres-exporter": {"replicas": 1, "surge": 0},
+    }
     for pods in objects.pods():
         owner = pods.owner
         if owner["kind"] != "Deployment" or (plan := planned.get(owner["metadata"]["name"])) is None:
@@ -368,6 +373,13 @@ def connections_are_planned(objects: Objects, findings: Findings) -> None:
         rolling = strategy.get("rollingUpdate", {}).get("maxSurge", "25%")
         fits = strategy.get("type") == "Recreate" or (isinstance(rolling, int) and rolling <= surge)
         findings.check(fits, owner, "spec.strategy.rollingUpdate.maxSurge", f"config/connections.toml allows {surge}")
+        # What is not given is what the plan counts: tests/config/test_connections.py compares it with the defaults.
+        allowed = {"WORKERS": plan.get("workers"), "THREADS": plan.get("threads"), "DATABASE_POOL_SIZE": POOL_SIZE}
+        for container in pods.containers():
+            given = environment_of(objects, pods, container)
+            for name, number in allowed.items():
+                fits = number is None or int(given.get(name, number)) <= number
+                findings.check(fits, owner, f"{container.path}: {name}", f"the plan of connections allows {number}")
 
 
 WALK_OF_FILES = {

@@ -734,6 +734,26 @@ CASES: list[tuple[str, Break, str]] = [
         lambda o: _settings(o, "files-nginx").update({"a.conf": "proxy_pass http://images.app-services.svc:8002;"}),
         "containers[nginx]: a.conf: images.app-services.svc:8002: NetworkPolicies do not let it through",
     ),
+    (
+        "connections_are_planned",
+        lambda o: _settings(o, "auth").update(WORKERS="8"),
+        "Deployment app-services/auth: spec.template.spec.containers[auth]: WORKERS: the plan of connections allows 2",
+    ),
+    (
+        "connections_are_planned",
+        lambda o: _container(o, "console").update(env=[{"name": "THREADS", "value": "16"}]),
+        "Deployment app-services/console: spec.template.spec.containers[console]: THREADS: the plan of",
+    ),
+    (
+        "connections_are_planned",
+        lambda o: _settings(o, "images").update(DATABASE_POOL_SIZE="50"),
+        "Deployment app-services/images: spec.template.spec.containers[images]: DATABASE_POOL_SIZE: the plan of",
+    ),
+    (
+        "connections_are_planned",
+        lambda o: _deployment(o, "postgres-exporter")["spec"].update(strategy={"type": "RollingUpdate"}),
+        "Deployment app-services/postgres-exporter: spec.strategy.rollingUpdate.maxSurge: config/connections.toml",
+    ),
 ]
 
 
