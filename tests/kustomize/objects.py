@@ -106,14 +106,15 @@ class Objects:
 
 
 def plain_name(thing: Object) -> str:
-    """A name less the hash of a generator: ten letters and digits at its end."""
+    """A name less the hash of a generator: ten letters and digits of kustomize's alphabet at its end."""
     name = str(thing["metadata"]["name"])
     front, dash, end = name.rpartition("-")
     hashed = thing["kind"] in {"ConfigMap", "Secret"} and dash and len(end) == 10 and set(end) <= _HASH_LETTERS
     return front if hashed else name
 
 
-_HASH_LETTERS = set("0123456789abcdefghijklmnopqrstuvwxyz")
+# Hexadecimal digits, of which kustomize replaces 0, 1, 3, a and e so that no word comes of them.
+_HASH_LETTERS = set("2456789bcdfghkmt")
 
 
 def cpu(quantity: str | float) -> float:

@@ -34,6 +34,12 @@ def _of(objects: Objects, kind: str, name: str) -> Object:
     return next(thing for thing in objects.of(kind) if thing["metadata"]["name"] == name)
 
 
+def _additional_service(objects: Objects) -> Object:
+    asked = _of(objects, "Cluster", "postgres")["spec"]["managed"]["services"]["additional"]
+    template: Object = asked[0]["serviceTemplate"]
+    return template
+
+
 def _settings(objects: Objects, name: str) -> Object:
     settings: Object = next(thing for thing in objects.of("ConfigMap") if plain_name(thing) == name)["data"]
     return settings
@@ -754,6 +760,91 @@ CASES: list[tuple[str, Break, str]] = [
         lambda o: _deployment(o, "postgres-exporter")["spec"].update(strategy={"type": "RollingUpdate"}),
         "Deployment app-services/postgres-exporter: spec.strategy.rollingUpdate.maxSurge: config/connections.toml",
     ),
+    (
+        "no_object_is_there_twice",
+        lambda o: _add(o, "Pod", "app-services", {"containers": [{"name": "a", "image": "busybox:latest"}]}),
+        "Pod app-services/broken: kind: no rule knows a Pod",
+    ),
+    (
+        "no_object_is_there_twice",
+        lambda o: _add(o, "ReplicaSet", "app-services", _deployment(o, "auth")["spec"]),
+        "ReplicaSet app-services/broken: kind: no rule knows a ReplicaSet",
+    ),
+    (
+        "no_object_is_there_twice",
+        lambda o: o.all.append({"kind": "ClusterRoleBinding", "metadata": {"name": "broken"}}),
+        "ClusterRoleBinding broken: kind: no rule knows",
+    ),
+    (
+        "generated_names_have_a_hash",
+        lambda o: (
+            _container(o, "auth")["envFrom"][0]["configMapRef"].update(name="auth-production"),
+            _add(o, "ConfigMap", "app-services", {}),
+            o.all[-1]["metadata"].update(name="auth-production"),
+        ),
+        "ConfigMap app-services/auth-production: metadata.name: it has no hash",
+    ),
+]
+
+# What only the production overlay has.
+CASES_OF_PRODUCTION: list[tuple[str, Break, str]] = [
+    (
+        "containers_have_requests_and_limits",
+        lambda o: _of(o, "Cluster", "postgres")["spec"].pop("resources"),
+        "Cluster app-services/postgres: spec.resources.requests.cpu: it is missing",
+    ),
+    (
+        "containers_have_requests_and_limits",
+        lambda o: _of(o, "ObjectStore", "postgres")["spec"]["instanceSidecarConfiguration"]["resources"].pop("limits"),
+        "ObjectStore app-services/postgres: spec.instanceSidecarConfiguration.resources.limits.memory: it is missing",
+    ),
+    (
+        "disruption_budgets_protect_and_let_drain",
+        lambda o: _of(o, "Cluster", "postgres")["spec"].update(enablePDB=False),
+        "Cluster app-services/postgres: spec.enablePDB",
+    ),
+    (
+        "references_exist",
+        lambda o: _of(o, "Cluster", "postgres")["spec"].update(priorityClassName="nope"),
+        "Cluster app-services/postgres: spec.priorityClassName: there is no PriorityClass nope",
+    ),
+    (
+        "references_exist",
+        lambda o: _of(o, "Cluster", "postgres")["spec"]["managed"]["roles"][0]["passwordSecret"].update(name="nope"),
+        "Cluster app-services/postgres: spec.managed.roles.passwordSecret: there is no Secret nope",
+    ),
+    (
+        "references_exist",
+        lambda o: _of(o, "Cluster", "postgres")["spec"]["bootstrap"]["initdb"]["secret"].update(name="nope"),
+        "Cluster app-services/postgres: spec.bootstrap.initdb.secret: there is no Secret nope",
+    ),
+    (
+        "references_exist",
+        lambda o: _of(o, "ObjectStore", "postgres")["spec"]["configuration"]["s3Credentials"]["accessKeyId"].update(
+            key="S3_ACCESS_KEY_ID"
+        ),
+        "ObjectStore app-services/postgres: spec.configuration.s3Credentials.accessKeyId: Secret backup-store",
+    ),
+    (
+        "references_exist",
+        lambda o: o.all.remove(_of(o, "ObjectStore", "postgres")),
+        "Cluster app-services/postgres: spec.plugins[barman-cloud.cloudnative-pg.io]: there is no ObjectStore postgres",
+    ),
+    (
+        "references_exist",
+        lambda o: _of(o, "ScheduledBackup", "postgres")["spec"]["cluster"].update(name="nope"),
+        "ScheduledBackup app-services/postgres: spec.cluster.name: there is no Cluster nope",
+    ),
+    (
+        "services_meet_their_pods",
+        lambda o: _additional_service(o).update(spec={"type": "LoadBalancer"}),
+        "Cluster app-services/postgres: spec.managed.services.additional[postgres].serviceTemplate.spec.type",
+    ),
+    (
+        "addresses_are_those_of_services",
+        lambda o: _additional_service(o)["metadata"].update(name="pg"),
+        "containers[postgres-exporter]: DATA_SOURCE_URI: postgres.app-services.svc:5432: there is no such Service",
+    ),
 ]
 
 
@@ -761,10 +852,19 @@ def test_every_rule_has_a_case() -> None:
     assert {name for name, _, _ in CASES} == set(RULES)
 
 
-@pytest.mark.parametrize(("rule", "broken", "says"), CASES, ids=[f"{each[0]}-{n}" for n, each in enumerate(CASES)])
-def test_a_rule_names_what_breaks_it(built: Callable[[str], Objects], rule: str, broken: Break, says: str) -> None:
-    before = set(inspect(rule, built("minikube")).faults)
-    objects = Objects("broken", copy.deepcopy(built("minikube").all))
+@pytest.mark.parametrize(
+    ("tree", "rule", "broken", "says"),
+    [
+        pytest.param(tree, *case, id=f"{case[0]}-{tree}-{number}")
+        for tree, cases in (("minikube", CASES), ("production", CASES_OF_PRODUCTION))
+        for number, case in enumerate(cases)
+    ],
+)
+def test_a_rule_names_what_breaks_it(
+    built: Callable[[str], Objects], tree: str, rule: str, broken: Break, says: str
+) -> None:
+    before = set(inspect(rule, built(tree)).faults)
+    objects = Objects("broken", copy.deepcopy(built(tree).all))
     broken(objects)
     new = [fault for fault in inspect(rule, objects).faults if fault not in before]
     assert any(says in fault for fault in new), f"{says!r} is not in {new}"
