@@ -12,6 +12,8 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from internal import turns
+
 
 class Full(Exception):
     """No place was free, and none was expected soon enough."""
@@ -58,7 +60,8 @@ class Bulkhead:
         """
         turn = self._take_or_queue(remaining)
         if turn is not None:
-            self._wait(turn, time.monotonic() + min(self._patience, remaining))
+            with turns.waiting():
+                self._wait(turn, time.monotonic() + min(self._patience, remaining))
         held = Place()
         with self._lock:
             self._began[held] = time.monotonic()

@@ -6,12 +6,14 @@ Every line carries the request id and, once it is known, the account id of the r
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import json
 import logging
 import logging.config
 import os
 import re
 import select
+import stat
 import sys
 from collections.abc import Callable, Mapping, MutableMapping
 from functools import lru_cache
@@ -120,12 +122,35 @@ _LEFT_OUT = " [...] "
 _SHORT = 100  # characters of a text that is left as it is
 
 
+class _Part(ctypes.Structure):
+    """iovec of readv(2)."""
+
+    _fields_ = (("start", ctypes.c_char_p), ("length", ctypes.c_size_t))
+
+
+# With the interpreter's lock held: who gives it up for some microseconds gets it back when others have computed for
+# milliseconds, and there is a line for each request.
+_libc = ctypes.PyDLL(None)
+_write = _libc.write
+_write.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_size_t)
+_write.restype = ctypes.c_ssize_t
+_pwritev2 = getattr(_libc, "pwritev2", None)
+if _pwritev2 is not None:
+    _pwritev2.argtypes = (ctypes.c_int, ctypes.POINTER(_Part), ctypes.c_int, ctypes.c_int64, ctypes.c_int)
+    _pwritev2.restype = ctypes.c_ssize_t
+_HERE = -1  # as an offset: where write(2) would write
+
+
 class Handler(logging.StreamHandler[Any]):
     """Writes to standard error. Of a record that cannot be written it tells that, and nothing that was in it.
 
     No thread waits for another one that makes its line, nor for one that writes, unless a line is too long for a pipe
     to take it as a whole.
     """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._kinds: dict[int, int] = {}  # of files, by their descriptor
 
     def handle(self, record: logging.LogRecord) -> Any:
         """As of any handler, without its lock."""
@@ -140,7 +165,7 @@ class Handler(logging.StreamHandler[Any]):
             line = self.format(record) + self.terminator
             data = line.encode(errors="backslashreplace")
             if len(data) <= select.PIPE_BUF and (descriptor := self._descriptor()) is not None:
-                written = os.write(descriptor, data)
+                written = self._write_at_once(descriptor, data)
                 while written < len(data):  # never to a pipe
                     written += os.write(descriptor, data[written:])
                 return
@@ -152,6 +177,18 @@ class Handler(logging.StreamHandler[Any]):
             raise
         except Exception:  # noqa: BLE001 - whatever is wrong with a record must not reach who logs
             self.handleError(record)
+
+    def _write_at_once(self, descriptor: int, data: bytes) -> int:
+        """Writes what goes without waiting; how many bytes that was."""
+        kind = self._kinds.get(descriptor)
+        if kind is None:
+            kind = self._kinds[descriptor] = stat.S_IFMT(os.fstat(descriptor).st_mode)
+        written = 0
+        if kind == stat.S_IFREG:
+            written = _write(descriptor, data, len(data))
+        elif kind == stat.S_IFIFO and _pwritev2 is not None:
+            written = _pwritev2(descriptor, _Part(data, len(data)), 1, _HERE, os.RWF_NOWAIT)
+        return max(0, written)  # of an error os.write tells, or it waits
 
     def _descriptor(self) -> int | None:
         try:

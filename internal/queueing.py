@@ -25,7 +25,7 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from enum import Enum, auto
 from typing import Any
 
@@ -35,7 +35,7 @@ from gunicorn.http.errors import NoMoreData
 from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, TConn, ThreadWorker
 from prometheus_client import Counter
 
-from internal import context, management, refusals
+from internal import context, management, refusals, turns
 from internal.problems import Problem
 from internal.requests import BODY_RATE, BODY_SECONDS
 from internal.sockets import ClientSocket, Together
@@ -60,6 +60,7 @@ _GATHER = 0.01  # seconds
 _TICK = 1.0  # seconds between two looks at what has run out of time
 _RATE_SAMPLE = 32  # requests taken by threads
 _RATE_SECONDS = 0.25
+_URGE = 0.02  # seconds
 _REQUEST_LINE = re.compile(rb"[!-~]{1,40} [^ \r\n]+ HTTP/[0-9]\.[0-9]")
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,18})[ \t]*\r\n")
 _CLOSE = re.compile(rb"\r\nconnection:[^\r\n]*close")
@@ -138,17 +139,31 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn has no types
         self.state = state  # last: with it another thread may have the connection
 
 
+class _Turn(threading.local):
+    """Whether the thread at hand has a turn."""
+
+    held = False
+
+
 class Queue:
     """Connections whose request waits for a thread. One thread puts, many take.
 
     Args:
         clock: seconds, monotonic.
+        at_work: so many threads begin a request at a time; one that is `waiting` does not count.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic, at_work: float = math.inf) -> None:
         self._clock = clock
+        self._limit = at_work
         self._waiting: deque[Connection] = deque()
         self._turns: queue.SimpleQueue[bool] = queue.SimpleQueue()  # one for each of them, or False: go home
+        self._lock = threading.Lock()  # for the next four
+        self._held = 0  # requests for which there is no turn yet
+        self._at_work = 0  # turns that somebody has, or may take
+        self._more = 0.0  # of them, while some wait for what is not known here
+        self._given_at = clock()
+        self._mine = _Turn()
         self._put = 0
         self._empty_at = clock()
         self._rate = 0.0  # taken a second; 0: not known
@@ -165,14 +180,82 @@ class Queue:
         connection.waiting_since = self._clock()
         self._put += 1
         self._waiting.append(connection)
-        self._turns.put(True)
+        with self._lock:
+            self._held += 1
+            self._give()
 
     def take(self) -> Connection | None:
-        """The next one, as soon as there is one; None when the thread shall end."""
-        return self._waiting.popleft() if self._turns.get() else None
+        """The next one, as soon as there is one; None when the thread shall end. What it took before is done."""
+        if not self._goes_on():
+            if not self._turns.get():
+                return None
+            self._mine.held = True
+        return self._waiting.popleft()
+
+    @contextlib.contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Lets another thread begin while this one waits, if it is one of those that take."""
+        if not self._mine.held:
+            yield
+            return
+        self._mine.held = False
+        with self._lock:
+            self._at_work -= 1
+            self._give()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._at_work += 1
+            self._mine.held = True
+
+    def urge(self) -> bool:
+        """Lets one more be at work if nobody began for a while: those that are may wait for what is not known here.
+
+        Whether a request waits for a turn.
+        """
+        with self._lock:
+            if self._held and self._turns.empty() and self._clock() - self._given_at > _URGE:
+                self._more = self._at_work + 1 - self._limit
+                self._give()
+            return self._held > 0
+
+    def calm(self) -> None:
+        """Forgets what `urge` found; for now and then."""
+        with self._lock:
+            self._more = 0.0
+
+    def _goes_on(self) -> bool:
+        """Whether the thread that has done its request begins the next one, without waking up another one for it."""
+        if not self._mine.held:
+            return False
+        with self._lock:
+            self._at_work -= 1
+            self._mine.held = self._held > 0 and self._at_work < self._limit + self._more
+            if self._mine.held:
+                self._held -= 1
+                self._at_work += 1
+                self._given_at = self._clock()
+        return self._mine.held
+
+    def _give(self) -> None:
+        """Turns to those that wait for one, until enough are at work. To be called with the lock."""
+        while self._held and self._at_work < self._limit + self._more:
+            self._held -= 1
+            self._at_work += 1
+            self._given_at = self._clock()
+            self._turns.put(True)
+
+    def leave(self) -> None:
+        """The thread at hand takes no more."""
+        if self._mine.held:
+            self._mine.held = False
+            with self._lock:
+                self._at_work -= 1
+                self._give()
 
     def end(self, threads: int) -> None:
-        """Sends so many threads home when they have taken what waits."""
+        """Sends so many threads home when they have taken what has a turn."""
         for _ in range(threads):
             self._turns.put(False)
 
@@ -221,7 +304,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self.queue = Queue()
+        self.queue = Queue(at_work=getattr(settings, "THREADS_AT_WORK", math.inf))
         self.connections: dict[int, Connection] = {}
         self.listeners: dict[int, socket.socket] = {}
         self.buffer = ctypes.create_string_buffer(_RECEIVE_BYTES)
@@ -232,6 +315,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
 
     def get_thread_pool(self) -> Threads:
         """Called by gunicorn in the new process."""
+        turns.are_given_by(self.queue.waiting)
         return Threads(self.cfg.threads, self.work, self.queue.end)
 
     def load_wsgi(self) -> None:
@@ -265,6 +349,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         """Waits for something to happen, for so long at most, and does what it calls for."""
         if self.is_behind():
             time.sleep(_GATHER)  # the threads have work for longer; each return from here costs one of them its turn
+        if self.queue.urge():
+            seconds = min(seconds, _URGE)
         events = self.poller.poll(seconds, 256)
         for fd, event in events:
             connection = self.connections.get(fd)
@@ -279,6 +365,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         if now >= self.next_tick or not self.alive:
             self.next_tick = now + _TICK
             self.notify()
+            self.queue.calm()
             self.end_overdue(now)
             self.tell()
 
@@ -583,6 +670,13 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
 
     def work(self) -> None:
         """What each thread does: one request after the other."""
+        try:
+            self.work_on()
+        finally:
+            self.queue.leave()
+
+    def work_on(self) -> None:
+        """Until there is nothing more to do."""
         while connection := self.queue.take():
             waited = time.monotonic() - connection.waiting_since
             context.bind_wait(waited)

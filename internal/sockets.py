@@ -17,6 +17,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
+from internal import turns
+
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
 
@@ -106,7 +108,8 @@ class ClientSocket(DeadlineSocket):
 
     def recv(self, bufsize: int, flags: int = 0, /) -> bytes:
         """As of any DeadlineSocket."""
-        data = super().recv(bufsize, flags)
+        with turns.waiting():
+            data = super().recv(bufsize, flags)
         self.received += len(data)
         return data
 
@@ -166,7 +169,8 @@ class ClientSocket(DeadlineSocket):
         poller = select.poll()
         poller.register(self, select.POLLOUT)
         before, started = self._outstanding(), time.monotonic()
-        poller.poll(_LOOK_AGAIN * 1000)
+        with turns.waiting():
+            poller.poll(_LOOK_AGAIN * 1000)
         taken, waited = before - self._outstanding(), time.monotonic() - started
         self._taken += taken
         self._waited += waited

@@ -36,7 +36,7 @@ from joserfc.errors import ExpiredTokenError, JoseError
 from joserfc.jwk import OKPKey
 from joserfc.util import urlsafe_b64decode
 
-from internal import context, problems
+from internal import context, problems, turns
 from internal.errors import InvalidReply, ServiceError, Unavailable
 from internal.problems import Problem, ProblemError
 from internal.transport import Transport
@@ -158,7 +158,10 @@ class JwksCache:
     def _turn(self) -> Iterator[bool]:
         """The block may fetch if this gives True. Nobody waits longer for another one's fetch than for their own."""
         with context.within(FETCH_SECONDS) as deadline:
-            is_ours = self._lock.acquire(timeout=max(0.0, deadline.remaining()))
+            is_ours = self._lock.acquire(blocking=False)
+            if not is_ours:
+                with turns.waiting():
+                    is_ours = self._lock.acquire(timeout=max(0.0, deadline.remaining()))
         try:
             yield is_ours
         finally:

@@ -13,7 +13,7 @@ import io
 import json
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from typing import Any, BinaryIO, cast
 from urllib.parse import urlencode, urlsplit
@@ -21,7 +21,7 @@ from weakref import ref
 
 from django.conf import settings
 
-from internal import context, metrics, problems, signing
+from internal import context, metrics, problems, signing, turns
 from internal.breaker import CircuitBreaker, State
 from internal.budget import RetryBudget
 from internal.bulkhead import Bulkhead, Full
@@ -279,13 +279,14 @@ class Transport:
         try:
             with held_to(deadline):
                 if not connection.is_open:
-                    connection.open(deadline.remaining())
+                    with turns.waiting():
+                        connection.open(deadline.remaining())
                 remaining = str(max(1, int(deadline.remaining() * 1000)))
-                is_sent_whole = connection.send_call(
-                    method, target, _source(content), headers | {DEADLINE_HEADER: remaining}
-                )
-                response = connection.getresponse()
-                with closing(response):
+                with turns.waiting() if isinstance(content, Body) else nullcontext():
+                    is_sent_whole = connection.send_call(
+                        method, target, _source(content), headers | {DEADLINE_HEADER: remaining}
+                    )
+                with turns.waiting(), closing(connection.getresponse()) as response:
                     reply = _read(response, headers[REQUEST_ID_HEADER])
                 is_clean = is_sent_whole and connection.ended_cleanly()
             return reply

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
 from contextvars import copy_context
 from dataclasses import dataclass
 from functools import cache
@@ -13,7 +14,7 @@ import structlog
 from django.conf import settings
 from django.core.files.uploadedfile import UploadedFile
 
-from internal import clients, context
+from internal import clients, context, turns
 from internal.contracts import Account, StoredImage
 from internal.errors import InvalidReply, Rejected, Unavailable
 from internal.problems import Problem, problem_of
@@ -92,7 +93,8 @@ def load_profile(token: str) -> ProfileView:
     except (Unavailable, InvalidReply):
         missing.add("auth")
     try:
-        image = image_answer.result(timeout=max(0.0, deadline.remaining()))
+        with nullcontext() if image_answer.done() else turns.waiting():
+            image = image_answer.result(timeout=max(0.0, deadline.remaining()))
     except (Unavailable, InvalidReply):
         missing.add("images")
     except TimeoutError:  # no thread came to it in time

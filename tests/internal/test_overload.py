@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import socket
 import threading
 import time
@@ -12,7 +13,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import pytest
 
@@ -581,9 +582,9 @@ def test_many_connections_at_the_same_time_lose_no_request(served: Gateway) -> N
 class Time:
     """A clock that moves when told, and a queue that looks at it."""
 
-    def __init__(self) -> None:
+    def __init__(self, at_work: float = math.inf) -> None:
         self.now = 1000.0
-        self.queue = Queue(clock=lambda: self.now)
+        self.queue = Queue(clock=lambda: self.now, at_work=at_work)
 
     def arrive(self, count: int = 1) -> int:
         """So many requests at this moment; how many are refused."""
@@ -650,3 +651,91 @@ def test_what_was_known_of_a_slow_time_is_forgotten_after_it() -> None:
 
 def test_a_queue_has_an_end() -> None:
     assert Time().arrive(QUEUE_LIMIT + 30) == 30
+
+
+class Crowd:
+    """Four threads that take from a queue of which one at a time may begin, and what each of them is told to do."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.queue = Queue(clock=lambda: self.now, at_work=1)
+        self.begun = self.ended = 0
+        self.may_wait, self.may_end = threading.Semaphore(0), threading.Semaphore(0)
+        self._threads = [threading.Thread(target=self._work, daemon=True) for _ in range(4)]
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for _ in range(100):
+            self.may_wait.release()
+            self.may_end.release()
+        until(lambda: len(self.queue) == 0, "all have begun")
+        self.queue.end(len(self._threads))
+        for thread in self._threads:
+            thread.join(PATIENCE)
+            assert not thread.is_alive()
+
+    def _work(self) -> None:
+        while self.queue.take():
+            self.begun += 1
+            self.may_wait.acquire()
+            with contextlib.suppress(ValueError), self.queue.waiting():
+                self.may_end.acquire()
+                raise ValueError
+            self.ended += 1
+
+    def put(self, count: int) -> None:
+        for _ in range(count):
+            self.queue.put(cast("Any", SimpleNamespace()))
+
+
+def test_another_request_begins_when_the_one_before_waits_and_not_sooner() -> None:
+    with Crowd() as crowd:
+        crowd.put(4)
+        until(lambda: crowd.begun == 1, "one has begun")
+        assert len(crowd.queue) == 3
+        crowd.may_wait.release()
+        until(lambda: crowd.begun == 2, "the next one has begun, while the first waits")
+        assert len(crowd.queue) == 2
+        crowd.may_end.release()
+        until(lambda: crowd.ended == 1, "the first has ended")
+        assert len(crowd.queue) == 2, "it has taken the turn of the second"
+        crowd.may_wait.release()
+        until(lambda: crowd.begun == 3, "and the third")
+        assert len(crowd.queue) == 1
+
+
+def test_a_thread_that_has_done_its_request_begins_the_next_one_and_wakes_nobody_for_it() -> None:
+    time = Time(at_work=1)
+    assert time.arrive(2) == 0
+    time.serve(2)  # by this thread alone: the second one has no turn but that of the first
+    assert len(time.queue) == 0
+
+
+def test_who_waits_for_what_is_not_known_keeps_the_others_back_only_for_a_moment() -> None:
+    with Crowd() as crowd:
+        crowd.put(3)
+        until(lambda: crowd.begun == 1, "one has begun")
+        assert crowd.queue.urge()
+        assert len(crowd.queue) == 2
+        crowd.now += 0.03
+        assert crowd.queue.urge()
+        until(lambda: crowd.begun == 2, "another one has begun")
+        crowd.may_wait.release()
+        until(lambda: crowd.begun == 3, "and the last, without being urged")
+
+
+def test_while_every_thread_waits_there_is_a_turn_for_one_request_and_no_more() -> None:
+    with Crowd() as crowd:
+        crowd.may_wait.release(4)
+        crowd.put(14)
+        until(lambda: crowd.begun == 4, "every thread has begun, and waits")
+        for _ in range(10):
+            crowd.now += 0.03
+            assert crowd.queue.urge()
+        crowd.may_end.release()
+        until(lambda: crowd.begun == 5, "the next one has begun")
+        assert len(crowd.queue) == 9
