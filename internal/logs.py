@@ -134,7 +134,7 @@ _libc = ctypes.PyDLL(None)
 _write = _libc.write
 _write.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_size_t)
 _write.restype = ctypes.c_ssize_t
-_pwritev2 = getattr(_libc, "pwritev2", None)
+_pwritev2 = getattr(_libc, "pwritev2", None) if hasattr(os, "RWF_NOWAIT") else None
 if _pwritev2 is not None:
     _pwritev2.argtypes = (ctypes.c_int, ctypes.POINTER(_Part), ctypes.c_int, ctypes.c_int64, ctypes.c_int)
     _pwritev2.restype = ctypes.c_ssize_t

@@ -117,7 +117,7 @@ class Surroundings(contextlib.AbstractContextManager["Surroundings"]):
         self._stack.close()
 
     def run(self, suite: Suite, options: list[str], *, gives_way: bool = False) -> Result:
-        """Runs a suite to its end, if it gives way on what all others leave of the processors."""
+        """Runs a suite to its end; with `gives_way` on what the others leave of the processors."""
         environment = {
             name: value for name, value in os.environ.items() if name not in {"DJANGO_SETTINGS_MODULE", "SEAWALL_STATE"}
         }

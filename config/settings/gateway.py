@@ -29,7 +29,7 @@ UPLOADS_URL = env.base_url("UPLOADS_URL")
 THREADS = env.whole(
     "THREADS", str(DEFAULT_THREADS["gateway"]), at_least=2, at_most=128
 )  # as the server has them: bulkheads are parts of them
-THREADS_AT_WORK = 1  # of them; the others wait for other roles, for clients, or for their turn (internal.turns)
+THREADS_AT_WORK = 1  # of them may begin a request at a time (internal.turns)
 SERVICE_KEYS = env.named_keys("SERVICE_KEYS")
 TOKEN_ISSUER = env.str("TOKEN_ISSUER", "seawall")
 TOKEN_AUDIENCE = env.str("TOKEN_AUDIENCE", "seawall")
