@@ -199,8 +199,9 @@ class Surroundings(contextlib.AbstractContextManager["Surroundings"]):
         scratch = self.folder / f"{suite.name}-role"
         (scratch / "images").mkdir(parents=True, exist_ok=True)
         databases = {"auth": _NOWHERE, "images": _NOWHERE}
-        if suite.database:
-            databases = self._databases
+        if suite.database:  # suites of several lanes run at the same time: each makes databases under a name of its own
+            own = suite.name.replace("-", "_")
+            databases = {name: f"{address}_{own}" for name, address in self._databases.items()}
         environment = {
             "SECRET_KEY": secrets.token_urlsafe(48),
             "ALLOWED_HOSTS": "testserver,localhost,127.0.0.1",

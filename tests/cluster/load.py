@@ -19,10 +19,12 @@ from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from tests.cluster.front import API, IMAGES, PORTAL, Front, Line
+from tests.cluster.kubectl import until
 from tests.running import picture
 
 _CLOSED = (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError, ConnectionAbortedError)
 ANSWER_SECONDS, UPLOAD_SECONDS = 5.0, 17.0  # the gateway's deadlines (3 and 15), and the way there and back
+MEASURED = 20.0  # seconds in which is found what a cluster can serve
 _LIMITED = b"This profile is limited at the moment"
 _FORM_TOKEN = re.compile(r'name="csrfmiddlewaretoken" value="([^"]+)"')
 
@@ -144,6 +146,20 @@ class Load:
         while not self._over.wait(max(0.0, due - time.monotonic())):
             somebody.do_something()
             due = max(due + pause, time.monotonic() - 1)
+
+
+def served(front: Front, people: int) -> float:
+    """The requests a second that are answered when `people` ask as fast as they are answered.
+
+    Raises:
+        AssertionError: one was not answered as it must be.
+    """
+    with Load(front, float("inf"), people).running() as load:
+        began = time.monotonic()
+        until(lambda: time.monotonic() - began >= MEASURED, "the time to measure in is over", 2 * MEASURED)
+        rate = load.total / (time.monotonic() - began)
+    assert load.failures == [], load.summary()
+    return rate
 
 
 class Somebody:

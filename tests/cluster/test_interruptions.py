@@ -14,15 +14,16 @@ import pytest
 
 from tests.cluster.front import Front
 from tests.cluster.kubectl import PART_OF, Kubectl, until
-from tests.cluster.load import Load
+from tests.cluster.load import Load, served
 from tests.cluster.system import NAMESPACES, REPLICATED, System
 
 REQUESTS = int(os.environ.get("SEAWALL_CLUSTER_REQUESTS", "100000"))
-# A second, asked for. A cluster of two small nodes serves half as much again, but not while it starts pods beside it.
-RATE = float(os.environ.get("SEAWALL_CLUSTER_RATE", "120"))
+# Requests a second, asked for; 0 is the share of what the cluster serves undisturbed that leaves room for starting pods.
+RATE = float(os.environ.get("SEAWALL_CLUSTER_RATE", "0"))
+SHARE, MOST = 0.5, 120.0
 RECONNECTED = 1 / 1000  # of all requests: more may not have been sent again because their connection was closed
 PEOPLE = 10  # so many requests at the same time: fewer than the gateway's bulkheads of two pods admit
-SECONDS = 3000.0  # for all requests
+SECONDS = 4800.0  # for all requests
 ROLLED = (*REPLICATED, "console")
 
 
@@ -30,7 +31,9 @@ ROLLED = (*REPLICATED, "console")
 def load(kubectl: Kubectl, declared: System) -> Iterator[Load]:
     """People who use the system all the while."""
     declared.bring_up()
-    with Load(Front.of_environment(kubectl), RATE, PEOPLE).running() as load:
+    front = Front.of_environment(kubectl)
+    rate = RATE or min(MOST, SHARE * served(front, PEOPLE))
+    with Load(front, rate, PEOPLE).running() as load:
         yield load
 
 
@@ -175,7 +178,7 @@ def test_none_of_all_the_requests_failed(
     until(enough, f"{REQUESTS} requests", SECONDS)
 
     memory = declared.memory()
-    figure = f"{load.summary()}; {rollouts} more rollouts; {dict(load.answered.most_common())}; MiB a pod {memory}"
+    figure = f"{load.rate:.0f}/s asked for; {load.summary()}; {rollouts} more rollouts; {dict(load.answered.most_common())}; MiB a pod {memory}"
     record_testsuite_property("figure", figure)
     print(f"\n{figure}")
     assert load.failures == [], load.failures[:10]
