@@ -64,6 +64,8 @@ _URGE = 0.02  # seconds
 _REQUEST_LINE = re.compile(rb"[!-~]{1,40} [^ \r\n]+ HTTP/[0-9]\.[0-9]")
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,18})[ \t]*\r\n")
 _CLOSE = re.compile(rb"\r\nconnection:[^\r\n]*close")
+# Whatever in a head may make another answer of its refusal: by one search for one byte, of which there are few.
+_SPECIAL = re.compile(rb"\n(?:[ \t]|content-length|transfer-encoding|connection|x-request-id|accept:[^\n]*text/html)")
 _EXPECTS = re.compile(rb"[^\r\n]* http/1\.1(?=\r\n).*?\r\nexpect:[ \t]*100-continue[ \t]*\r\n", re.DOTALL)
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _DISCARDED = 63 * 1024  # bytes of an unread body that gunicorn throws away and goes on
@@ -596,6 +598,10 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         head, end, rest = connection.head.partition(b"\r\n\r\n")
         head += end
         lowered = head.lower()
+        if _is_plain(lowered):
+            connection.head = rest
+            last = self.is_last()
+            return self.busy.plain(close=last), last
         length = _LENGTH.search(lowered)
         size = int(length[1]) if length else 0
         last = (
@@ -631,7 +637,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         size = _recv(connection.fd, self.buffer, _RECEIVE_BYTES, _NOW)
         if size > 0:
             connection.more = connection.ended or size == _RECEIVE_BYTES
-            return ctypes.string_at(self.buffer, size)
+            return self.buffer[:size]  # type: ignore[return-value]  # of an array of characters it is bytes
         return None if size < 0 and ctypes.get_errno() in (errno.EAGAIN, errno.EINTR) else b""
 
     def send(self, connection: Connection, answer: bytes) -> bool:
@@ -747,6 +753,16 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         connection.become(State.OPEN, self.cfg.keepalive)
         if connection.more or connection.head:
             self.method_queue.defer(self.look_at, connection)
+
+
+def _is_plain(lowered: bytes) -> bool:
+    """Whether a head, in small letters, is one of a GET of HTTP/1.1 with nothing on which its refusal depends."""
+    return (
+        lowered.startswith(b"get ")
+        and lowered.startswith(b" http/1.1\r\n", lowered.index(b"\r\n") - 9)
+        and _SPECIAL.search(lowered) is None
+        and lowered.count(b"\r") == lowered.count(b"\r\n")
+    )
 
 
 def _is_here(request: Any) -> bool:

@@ -95,6 +95,10 @@ class Refusal:
         self._document = (f"{start}{CONTENT_TYPE}\r\nContent-Length: ".encode(), *_split(document))
         page_type = "text/html; charset=utf-8\r\nContent-Security-Policy: default-src 'none'"
         self._page = (f"{start}{page_type}\r\nContent-Length: ".encode(), *_split(page))
+        # What is around the two places of a new id, for an answer after which the connection goes on, or ends.
+        mark = context.new_id().encode()
+        whole = [self._made(mark, page=False, close=close, without_body=False) for close in (False, True)]
+        self._around = [answer.split(mark) for answer in whole]
 
     def to(self, head: bytes, *, close: bool, request_id: str | None = None, lowered: bytes | None = None) -> bytes:
         """The answer to the request of this head; with `close`, one after which the connection ends.
@@ -110,6 +114,12 @@ class Refusal:
         return self._made(
             (request_id or context.new_id()).encode(), page=page, close=close, without_body=head.startswith(b"HEAD ")
         )
+
+    def plain(self, *, close: bool) -> bytes:
+        """The answer to a GET of a program that supplies no id."""
+        request_id = context.new_id().encode()
+        before, between, after = self._around[close]
+        return b"%b%b%b%b%b" % (before, request_id, between, request_id, after)
 
     def unread(self, request_id: str) -> bytes:
         """The answer to a request of which nothing is known; the connection ends."""

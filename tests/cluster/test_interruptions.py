@@ -18,7 +18,7 @@ from tests.cluster.load import Load, served
 from tests.cluster.system import NAMESPACES, REPLICATED, System
 
 REQUESTS = int(os.environ.get("SEAWALL_CLUSTER_REQUESTS", "100000"))
-# Requests a second, asked for; 0 is the share of what the cluster serves undisturbed that leaves room for starting pods.
+# Requests a second, asked for; 0: a share of what the cluster serves undisturbed, which leaves room for starting pods.
 RATE = float(os.environ.get("SEAWALL_CLUSTER_RATE", "0"))
 SHARE, MOST = 0.5, 120.0
 RECONNECTED = 1 / 1000  # of all requests: more may not have been sent again because their connection was closed
@@ -178,7 +178,8 @@ def test_none_of_all_the_requests_failed(
     until(enough, f"{REQUESTS} requests", SECONDS)
 
     memory = declared.memory()
-    figure = f"{load.rate:.0f}/s asked for; {load.summary()}; {rollouts} more rollouts; {dict(load.answered.most_common())}; MiB a pod {memory}"
+    answered = dict(load.answered.most_common())
+    figure = f"{load.rate:.0f}/s asked for; {load.summary()}; {rollouts} more rollouts; {answered}; MiB a pod {memory}"
     record_testsuite_property("figure", figure)
     print(f"\n{figure}")
     assert load.failures == [], load.failures[:10]

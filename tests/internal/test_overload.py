@@ -117,6 +117,8 @@ def test_two_refusals_have_different_ids_and_a_bad_id_is_not_taken_over(overload
     assert len({answer.headers["x-request-id"] for answer in answers}) == 3
     for answer in answers:
         assert answer.json["request_id"] == answer.headers["x-request-id"] != "no id!"
+        assert answer.headers.keys() == answers[0].headers.keys()
+        assert {**answer.json, "request_id": ""} == {**answers[0].json, "request_id": ""}
 
 
 def test_somebody_at_a_browser_gets_a_page(overloaded: Gateway) -> None:
@@ -148,6 +150,9 @@ def test_who_wants_no_more_gets_the_end_of_the_connection(overloaded: Gateway) -
         answer = client.get(connection="close")
         assert (answer.status, answer.headers["connection"]) == (503, "close")
         assert client.is_closed()
+    with overloaded.client() as client:
+        client.send(b"GET / HTTP/1.0\r\n\r\n")
+        assert (client.reply().status, client.is_closed()) == (503, True)
 
 
 @pytest.mark.parametrize("size", [100_000, 900_000])
@@ -298,14 +303,17 @@ def test_who_sends_nothing_but_empty_lines_is_sent_away(served: Gateway) -> None
         b"Content-Length : %d",
         b"Content-Length: 0\r\n %d",
         b"Transfer-Encoding : chunked, %d",
+        b"X: x\nContent-Length: %d",
+        b"X: x\rContent-Length: %d",
     ],
 )
+@pytest.mark.parametrize("method", [b"GET", b"POST"])
 def test_where_the_end_of_a_refused_request_is_not_clear_nothing_behind_it_is_a_request(
-    overloaded: Gateway, fields: bytes
+    overloaded: Gateway, method: bytes, fields: bytes
 ) -> None:
     behind = request(x_request_id="behind-it")
     with overloaded.client() as client:
-        client.send(b"POST /api/v1/login HTTP/1.1\r\nHost: x\r\n" + fields % len(behind) + b"\r\n\r\n" + behind)
+        client.send(method + b" /api/v1/login HTTP/1.1\r\nHost: x\r\n" + fields % len(behind) + b"\r\n\r\n" + behind)
 
         answer = client.reply()
 
