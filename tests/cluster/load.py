@@ -51,7 +51,7 @@ class Reply:
 
 @dataclass
 class Load:
-    """`people` that ask `rate` times a second together.
+    """`people` that ask `rate` times a second together, which may be changed meanwhile.
 
     Attributes:
         answered: answers as they must be, by call.
@@ -141,11 +141,10 @@ class Load:
             self.reconnected += 1
 
     def _repeat(self, somebody: Somebody) -> None:
-        pause = self.people / self.rate
-        due = time.monotonic() + pause * random.random()  # noqa: S311 - spreads them over the second
+        due = time.monotonic() + self.people / self.rate * random.random()  # noqa: S311 - spreads them over the second
         while not self._over.wait(max(0.0, due - time.monotonic())):
             somebody.do_something()
-            due = max(due + pause, time.monotonic() - 1)
+            due = max(due + self.people / self.rate, time.monotonic() - 1)
 
 
 def served(front: Front, people: int) -> float:
