@@ -8,14 +8,10 @@ import re
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any
 
-import jsonschema
+import jsonschema_rs
 import kubernetes_validate
 import pytest
-from jsonschema.validators import validator_for
-from referencing import Registry, Resource
-from referencing.jsonschema import DRAFT202012
 
 from tests.kustomize.conftest import TREES
 from tests.kustomize.objects import Object, Objects, label
@@ -36,24 +32,23 @@ def _folder(minor: str) -> Path:
 
 
 @cache
-def _registry(minor: str) -> Registry[Any]:
+def _registry(minor: str) -> jsonschema_rs.Registry:
     document = json.loads((_folder(minor) / "_definitions.json").read_text())
-    resource = Resource.from_contents(document, default_specification=DRAFT202012)
-    return Registry().with_resource("/api/_definitions.json", resource)
+    return jsonschema_rs.Registry([("json-schema:///api/_definitions.json", document)])
 
 
 @cache
-def validator(api_version: str, kind: str, minor: str) -> jsonschema.protocols.Validator | None:
+def validator(api_version: str, kind: str, minor: str) -> jsonschema_rs.Draft202012Validator | None:
     """What judges objects of a kind: Kubernetes' own schema of a minor, else ours of a custom resource."""
     if schema := schema_of(api_version, kind):
-        return jsonschema.Draft202012Validator(schema)
+        return jsonschema_rs.Draft202012Validator(schema)
     group, _, version = api_version.rpartition("/")
     name = f"{kind.lower()}-{group.split('.')[0]}-{version}" if group else f"{kind.lower()}-{version}"
     file = _folder(minor) / f"{name}.json"
     if not file.exists():
         return None
     document = json.loads(file.read_text())
-    return validator_for(document, jsonschema.Draft202012Validator)(document, registry=_registry(minor))
+    return jsonschema_rs.Draft202012Validator(document, registry=_registry(minor))
 
 
 _judged: dict[str, list[str]] = {}
@@ -68,7 +63,7 @@ def faults(thing: Object, minor: str) -> list[str]:
             _judged[text] = [f"{label(thing)}: no schema of {thing['apiVersion']} for Kubernetes {minor}"]
         else:
             _judged[text] = [
-                f"{label(thing)}: {error.json_path.removeprefix('$.')}: {error.message[:300]}"
+                f"{label(thing)}: {'.'.join(map(str, error.instance_path))}: {error.message[:300]}"
                 for error in judge.iter_errors(thing)
             ]
     return _judged[text]
