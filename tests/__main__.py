@@ -104,7 +104,7 @@ def _run_lane(
             continue
         started = time.monotonic()
         try:
-            result = surroundings.run(suite, options, gives_way=gives_way or suite.gives_way)
+            result = surroundings.run(suite, options, gives_way=gives_way)
         except support.SurroundingsError as error:
             result = support.Result(ok=False, failed=1, output=str(error))
         outcome = Outcome(suite, result, time.monotonic() - started)

@@ -42,8 +42,6 @@ class Suite:
         system: whether it needs the running system of the run: one `manage.py up`, shared by the suites of one lane.
         own_system: whether that system is one of its own, which gets the suite's environment and ends with the suite.
         workers: parallel pytest processes.
-        gives_way: whether it takes only what others leave of the processors: the cluster that it tests may be on this
-            machine, and is not to lack what people who are elsewhere would never take from it.
     """
 
     name: str
@@ -52,7 +50,6 @@ class Suite:
     system: bool = False
     own_system: bool = False
     workers: int = 0
-    gives_way: bool = False
     tools: tuple[Tool, ...] = ()
     commands: tuple[tuple[str, ...], ...] = ()
     environment: tuple[tuple[str, str], ...] = ()
@@ -137,7 +134,7 @@ ON_DEMAND = (
     ),
     Suite("timing", system=True, environment=(("SEAWALL_TEST_TIMEOUT", "1800"),)),
     Suite("combinations", workers=2, tools=(KUBECTL, KUSTOMIZE), environment=(("SEAWALL_TEST_TIMEOUT", "1800"),)),
-    Suite("cluster", gives_way=True, tools=(CHROMIUM,), environment=(("SEAWALL_TEST_TIMEOUT", "5400"),)),
+    Suite("cluster", tools=(CHROMIUM,), environment=(("SEAWALL_TEST_TIMEOUT", "5400"),)),
     Suite(
         "fuzz-api",
         system=True,

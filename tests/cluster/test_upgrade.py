@@ -13,14 +13,14 @@ import yaml
 from tests.cluster.freeze import RELEASES, without_hash
 from tests.cluster.front import Front
 from tests.cluster.kubectl import Kubectl, until
-from tests.cluster.load import Load
+from tests.cluster.load import Load, served
 from tests.cluster.system import NAMESPACES, System
 
 FIRST = RELEASES / "0.1.0"
 OVERLAY = "ci"  # of which the first release was kept
 # Requests a second. All pods of all roles start at the same time: on two processors that the load itself shares, 150 a
 # second had one run in six in which calls waited longer than their deadline for a turn (docs/decisions/0058).
-RATE = 60.0
+RATE, SHARE = 60.0, 0.25  # requests a second, and at most this of what the cluster serves: every pod is made anew
 NAMESPACE = NAMESPACES["postgres"]
 SERVING = ("gateway", "auth", "images", "files", "console")
 
@@ -76,7 +76,9 @@ def test_an_upgrade_from_the_first_release_keeps_data_and_fails_no_request(
     declared.remove()
     bring_up_first_release(kubectl, declared)
     old = {role: {pod["metadata"]["uid"] for pod in declared.ready_pods(role)} for role in SERVING}
-    with Load(Front.of_environment(kubectl), RATE, people=8).running() as load:
+    front = Front.of_environment(kubectl)
+    rate = min(RATE, SHARE * served(front, people=8))
+    with Load(front, rate, people=8).running() as load:
         until(lambda: load.answered["upload"] >= 10 or load.failures, "ten uploads under the first release", 120)
         assert load.failures == [], load.summary()
 
@@ -85,7 +87,7 @@ def test_an_upgrade_from_the_first_release_keeps_data_and_fails_no_request(
         new = {role: {pod["metadata"]["uid"] for pod in declared.ready_pods(role)} for role in SERVING}
 
         seen = load.total
-        until(lambda: load.total >= seen + 2000 or load.failures, "two thousand requests after the upgrade", 120)
+        until(lambda: load.total >= seen + 2000 or load.failures, "two thousand requests after the upgrade", 300)
     tag = os.environ.get("SEAWALL_FIRST_RELEASE_TAG")
     images = f"images {tag}" if tag else "the same images, since SEAWALL_FIRST_RELEASE_TAG names no others"
     record_testsuite_property("figure", f"upgrade from {FIRST.name} ({images}): {load.summary()}")
